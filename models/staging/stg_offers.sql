@@ -1,0 +1,18 @@
+-- One row per offer, of any status, deleted or not: making it was the action.
+with
+
+offers as (
+
+    select * from {{ source('marketplace', 'offers') }}
+
+)
+
+select
+    ---------- ids
+    id as offer_id,
+    creator_user_id,
+
+    ---------- timestamps
+    created_at
+
+from offers

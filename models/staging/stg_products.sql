@@ -1,0 +1,17 @@
+-- One row per product, deleted ones included: what a user did with it still happened.
+with
+
+products as (
+
+    select * from {{ source('marketplace', 'products') }}
+
+)
+
+select
+    ---------- ids
+    id as product_id,
+
+    ---------- text
+    name as product_name
+
+from products

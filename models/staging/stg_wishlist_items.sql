@@ -1,0 +1,21 @@
+-- One row per shoe on a user's wishlist.
+with
+
+wishlist_items as (
+
+    select * from {{ source('marketplace', 'wishlist_items') }}
+
+)
+
+select
+    ---------- ids
+    id as wishlist_item_id,
+    user_id,
+    product_variant_id as variant_id,
+
+    ---------- timestamps
+    created_at
+
+from wishlist_items
+-- 0 = never deleted
+where deleted_at = 0

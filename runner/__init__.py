@@ -1,0 +1,1 @@
+"""Turns a folder of SQL models into push-audience CSV files, from one database snapshot."""

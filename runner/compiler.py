@@ -1,0 +1,216 @@
+"""Project + parameters -> every SQL statement of a run, as text that keeps its source lines.
+
+The runner executes exactly these statements, and `audiences compile` prints them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+
+from runner.errors import Location, UsageError, did_you_mean
+from runner.graph import Graph, build_graph
+from runner.parameters import CheckedParameters, check_parameters
+from runner.project import Model, Project, quoted
+from runner.properties import Audience, FunnelStep, Output
+from runner.sqlcheck import check_select
+from runner.templating import MappedSql, RenderedModel, joined, render
+
+COPY_OPTIONS = "format csv, header true, encoding 'UTF8'"
+
+
+@dataclass(frozen=True)
+class CompiledAudience:
+    """One audience with checked parameters. `can_build` is false where no temp table may be."""
+
+    project: Project
+    audience: Audience
+    parameters: CheckedParameters
+    graph: Graph
+    can_build: bool = True
+
+    @cached_property
+    def tables(self) -> tuple[str, ...]:
+        """The models to build, upstream first."""
+        wanted = self.graph.tables if self.can_build else frozenset()
+        return tuple(name for name in self.graph.models if name in wanted)
+
+    def types_needing(self, name: str) -> frozenset[str]:
+        """The audience types whose file depends on a model."""
+        return frozenset(
+            output.audience_type
+            for output in self.audience.outputs
+            if name in self.graph.upstream(output.model)
+        )
+
+    def output_location(self, output: Output) -> Location:
+        """Where the YAML declares an output."""
+        index = self.audience.outputs.index(output)
+        return self.project.audience_location(self.audience, "outputs", index)
+
+    # Statements, in the order of a run
+
+    def create(self, name: str) -> MappedSql:
+        """An empty temp table: reads nothing, but the server checks every name and type."""
+        head = f"create temp table {self._model(name).temp_relation} as\n"
+        return joined(head, self.select(name), "\nwith no data")
+
+    def probe(self, output: Output) -> MappedSql:
+        """Reads no row of a final model, but checks its columns, order and permissions."""
+        return joined("select * from (\n", self.export_select(output), "\n) as probe\nlimit 0")
+
+    def insert(self, name: str) -> MappedSql:
+        return joined(f"insert into {self._model(name).temp_relation}\n", self.select(name))
+
+    def analyze(self, name: str) -> MappedSql:
+        return joined(f"analyze {self._model(name).temp_relation}")
+
+    def count(self, step: FunnelStep) -> MappedSql:
+        """Rows of a funnel step: one row of a label (NULL without `by`) and a count for each."""
+        kind = f"{quoted(step.by)}::text" if step.by else "null::text"
+        return joined(
+            f"select {kind}, count(*)\nfrom (\n",
+            self._relation_or_select(step.model),
+            "\n) as counted",
+            f"\nwhere {quoted(step.where)}" if step.where else "",
+            "\ngroup by 1\norder by 1" if step.by else "",
+        )
+
+    def export_select(self, output: Output) -> MappedSql:
+        """A file's rows in order. Text is PostgreSQL's own; NULL and '' are both NULL."""
+        columns = ", ".join(f"{_value(column)} as {quoted(column)}" for column in output.columns)
+        return joined(
+            f"select {columns} from (",
+            self._relation_or_select(output.model),
+            f") as exported order by {_ordering(output, 'exported')}",
+        )
+
+    def test_row_select(self, output: Output, run_start: datetime) -> MappedSql:
+        """The test file's one row: test user, run's start, shoe and count of the first row."""
+        columns = ", ".join(
+            f"{self._test_value(column, run_start)} as {quoted(column)}"
+            for column in output.columns
+        )
+        return joined(
+            f"select {columns} from (select) as one_row left join (select true as is_found, "
+            "exported.* from (",
+            self._relation_or_select(output.model),
+            f") as exported order by {_ordering(output, 'exported')} limit 1) as first_row on true",
+        )
+
+    def copy_out(self, select: MappedSql) -> MappedSql:
+        return joined("copy (", select, f") to stdout with ({COPY_OPTIONS})")
+
+    def select(self, name: str) -> MappedSql:
+        """One model's rows: its SQL behind the models inlined into it."""
+        upstream = self.graph.inlined_into(name, self.tables)
+        own = self._final(self.graph.models[name])
+        if not upstream:
+            return own.sql
+        pieces: list[str | MappedSql] = []
+        for rendered in (*map(self._final, upstream), own):
+            pieces.append(",\n\n" if pieces else "with\n\n")
+            # not materialized: else a CTE named twice is computed whole, without any index
+            pieces += [f"{rendered.model.cte_name} as not materialized (\n\n", rendered.sql, "\n\n)"]
+        return joined(*pieces, f"\n\nselect * from {own.model.cte_name}")
+
+    def _model(self, name: str) -> Model:
+        return self.project.models[name]
+
+    def _relation_or_select(self, name: str) -> MappedSql:
+        if name in self.tables:
+            return MappedSql(f"select * from {self._model(name).temp_relation}")
+        return joined("\n", self.select(name), "\n")
+
+    def _relation(self, model: Model) -> str:
+        return model.temp_relation if model.name in self.tables else model.cte_name
+
+    def _final(self, draft: RenderedModel) -> RenderedModel:
+        return render(self.project, draft.model, self.parameters, self._relation)
+
+    def _test_value(self, column: str, run_start: datetime) -> str:
+        row = self.audience.test_row
+        if column in row.test_user:
+            return _literal(row.test_user[column])
+        if column in row.run_start:
+            return _literal(milliseconds(run_start))
+        first = _value(column, "first_row")
+        return f"case when first_row.is_found then {first} else {_literal(row.placeholders[column])} end"
+
+
+def compile_audience(
+    project: Project, name: str, given: Mapping[str, str], as_of: datetime
+) -> CompiledAudience:
+    """Check parameters and models, and put the models in order.
+
+    Raises `ParameterError` or `ProjectError` for whatever can be known without a server.
+    """
+    audience = project.audience(name)
+    parameters = check_parameters(project, audience, given, as_of)
+    readers = [audience.activity_model, *(step.model for step in audience.funnel)]
+    # a final model is read for its file and for its test file
+    readers += [output.model for output in audience.outputs for _ in range(2)]
+    return CompiledAudience(project, audience, parameters, _graph(project, parameters, readers))
+
+
+def compile_model(
+    project: Project, audience_name: str, model_name: str, given: Mapping[str, str], as_of: datetime
+) -> MappedSql:
+    """One model of an audience as a stand-alone select, everything upstream inlined."""
+    compiled = compile_audience(project, audience_name, given, as_of)
+    if model_name not in compiled.graph.models:
+        raise UsageError(
+            f"audience {compiled.audience.name} has no model {model_name!r}",
+            mend=did_you_mean(model_name, compiled.graph.models),
+        )
+    return inlined(compiled).select(model_name)
+
+
+def inlined(compiled: CompiledAudience) -> CompiledAudience:
+    """The same audience for a server where no temp table may be built."""
+    return CompiledAudience(
+        compiled.project,
+        compiled.audience,
+        compiled.parameters,
+        compiled.graph,
+        can_build=False,
+    )
+
+
+def file_timestamp(moment: datetime) -> str:
+    """`{ts}` in file names: UTC, YYYYMMDDTHHMMSS."""
+    return moment.astimezone(UTC).strftime("%Y%m%dT%H%M%S")
+
+
+def milliseconds(moment: datetime) -> str:
+    """ISO 8601 with milliseconds and Z."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _graph(project: Project, parameters: CheckedParameters, readers: list[str]) -> Graph:
+    drafts: dict[str, RenderedModel] = {}
+
+    def draft(name: str) -> RenderedModel:
+        if name not in drafts:
+            model = project.models[name]
+            drafts[name] = render(project, model, parameters, lambda other: other.cte_name)
+            check_select(drafts[name])
+        return drafts[name]
+
+    return build_graph([project.models[name] for name in readers], draft)
+
+
+def _value(column: str, table: str = "exported") -> str:
+    return f"nullif({table}.{quoted(column)}::text, '')"
+
+
+def _ordering(output: Output, table: str) -> str:
+    return ", ".join(
+        f"{table}.{quoted(column)} {direction}" for column, direction in output.ordering
+    )
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'" if text else "null"

@@ -1,0 +1,108 @@
+"""The one error tree: what was wrong, where, what was looked at, how to mend it.
+
+Every error that a user can cause is an `AudienceError`; its class decides the exit code.
+Anything else that reaches the command line is a defect of the runner.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+EXIT_DONE = 0
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_PARTIAL = 3
+
+
+@dataclass(frozen=True)
+class Location:
+    """A place in one of the project's files: path as the user knows it, line from 1."""
+
+    path: Path
+    line: int | None = None
+
+    def __str__(self) -> str:
+        return str(self.path) if self.line is None else f"{self.path}:{self.line}"
+
+
+class AudienceError(Exception):
+    """Root of all errors: the run failed and nothing was published.
+
+    `what` is wrong, `where` it was found, `looked_at` is what was examined (valid choices, the
+    value given), `mend` says how to put it right. `str()` is the whole message on one line.
+    """
+
+    exit_code = EXIT_FAILED
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        where: Location | str | None = None,
+        looked_at: str | None = None,
+        mend: str | None = None,
+    ) -> None:
+        self.what = what
+        self.where = where
+        self.looked_at = looked_at
+        self.mend = mend
+        super().__init__(what)
+
+    def __str__(self) -> str:
+        parts = [f"{self.where}: {self.what}" if self.where else self.what]
+        parts += [part for part in (self.looked_at, self.mend) if part]
+        return " ".join("; ".join(parts).split())
+
+
+class UsageError(AudienceError):
+    """The command line or the configuration is wrong; nothing was connected to or written."""
+
+    exit_code = EXIT_USAGE
+
+
+class ProfileError(UsageError):
+    """profiles.yml or the environment does not describe the chosen target."""
+
+
+class ProjectError(UsageError):
+    """A file below models/ is wrong: YAML, Jinja, or SQL that no server needs to judge."""
+
+
+class ParameterError(UsageError):
+    """A parameter is unknown, of the wrong type, out of bounds, or against a rule."""
+
+
+class DatabaseError(AudienceError):
+    """The server refused something, or could not be reached. The transaction was rolled back."""
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        sqlstate: str | None = None,
+        where: Location | str | None = None,
+        looked_at: str | None = None,
+        mend: str | None = None,
+    ) -> None:
+        self.sqlstate = sqlstate
+        super().__init__(what, where=where, looked_at=looked_at, mend=mend)
+
+
+class ConnectionLost(DatabaseError):
+    """There is no session, or no longer: every later statement would fail as well."""
+
+
+class ExportError(AudienceError):
+    """A file could not be written or published. No final name holds an incomplete file."""
+
+
+def did_you_mean(given: str, choices: Iterable[str]) -> str:
+    """A sentence with the closest valid names, or all of them."""
+    known = sorted(choices)
+    close = difflib.get_close_matches(given, known, n=2, cutoff=0.6)
+    if close:
+        return f"did you mean {' or '.join(close)}?"
+    return f"known: {', '.join(known)}" if known else "none are declared"

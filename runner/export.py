@@ -1,0 +1,230 @@
+"""COPY stream -> staged file -> published file, and the manifest last.
+
+A file is written whole beside its final name and flushed to disk before it is linked to that
+name; a link never replaces a file. So under a final name there is a complete file or none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from runner.compiler import file_timestamp
+from runner.errors import ExportError
+from runner.properties import Audience, Output
+from runner.results import CsvFile
+
+BUFFER_BYTES = 1 << 18
+CLAIM_ATTEMPTS = 5
+
+
+@dataclass(frozen=True)
+class Streamed:
+    """What went by in a stream: rows without the header, bytes and sha256 with it."""
+
+    rows: int
+    size_bytes: int
+    sha256: str
+
+
+def stream_to(blocks: Iterable[bytes], file: Any, *, crlf: bool) -> Streamed:
+    """Write COPY's blocks (one a row) to `file`, or only count them if it is None."""
+    digest = hashlib.sha256()
+    size = count = 0
+    for batch in _batches(blocks, crlf=crlf):
+        data = b"".join(batch)
+        digest.update(data)
+        size += len(data)
+        count += len(batch)
+        if file is not None:
+            file.write(data)
+    return Streamed(count - 1, size, digest.hexdigest())
+
+
+def _batches(blocks: Iterable[bytes], *, crlf: bool) -> Iterator[list[bytes]]:
+    batch: list[bytes] = []
+    size = 0
+    for block in blocks:
+        # only the line end of the row: a newline inside quotes is the user's own
+        batch.append(bytes(block[:-1]) + b"\r\n" if crlf else block)
+        size += len(block)
+        if size >= BUFFER_BYTES:
+            yield batch
+            batch, size = [], 0
+    yield batch
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A run's start, whose second no other run of the audience in this folder has."""
+
+    started_at: datetime
+    folder: Path
+    staging: Path
+
+    @property
+    def timestamp(self) -> str:
+        return file_timestamp(self.started_at)
+
+    def file_name(self, output: Output, *, is_test: bool) -> str:
+        return f"{output.file}{'_TEST' if is_test else ''}_{self.timestamp}.csv"
+
+    def manifest_path(self, audience: Audience) -> Path:
+        return self.folder / f"{audience.name}_{self.timestamp}.json"
+
+    def write(
+        self, name: str, blocks: Iterable[bytes], *, crlf: bool
+    ) -> Streamed:
+        """Stream into the staging folder and flush to disk. Raises `ExportError`."""
+        with _file_errors(self.staging / name), open(self.staging / name, "xb") as file:
+            streamed = stream_to(blocks, file, crlf=crlf)
+            file.flush()
+            os.fsync(file.fileno())
+            return streamed
+
+
+@contextmanager
+def claimed(folder: Path, audience: Audience, started_at: datetime) -> Iterator[Claim]:
+    """Take the second of `started_at` for a run, or the next free one; sweep up at the end.
+
+    Raises `ExportError` if the folder cannot be written to. Files already published stay.
+    """
+    with _file_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        _sweep(folder, audience)
+    claim = _claim(folder, audience, started_at)
+    try:
+        yield claim
+    finally:
+        shutil.rmtree(claim.staging, ignore_errors=True)
+
+
+def _claim(folder: Path, audience: Audience, started_at: datetime) -> Claim:
+    for _ in range(CLAIM_ATTEMPTS):
+        stamp = file_timestamp(started_at)
+        staging = folder / f".{audience.name}_{stamp}.staging"
+        claim = Claim(started_at, folder, staging)
+        with _file_errors(folder):
+            try:
+                staging.mkdir()
+                if not _taken(claim, audience):
+                    (staging / "pid").write_text(str(os.getpid()))
+                    return claim
+                staging.rmdir()
+            except FileExistsError:
+                pass
+        time.sleep(1 - time.time() % 1)
+        started_at = datetime.now(UTC)
+    raise ExportError(
+        "files of other runs already have the names of this second and the ones before",
+        where=str(folder),
+        mend="wait a moment, or write to another folder with --output-dir",
+    )
+
+
+def _taken(claim: Claim, audience: Audience) -> bool:
+    names = [
+        claim.file_name(output, is_test=is_test)
+        for output in audience.outputs
+        for is_test in (False, True)
+    ]
+    paths = [claim.folder / name for name in names] + [claim.manifest_path(audience)]
+    return any(os.path.lexists(path) for path in paths)
+
+
+def _sweep(folder: Path, audience: Audience) -> None:
+    """Remove staging folders whose run is dead."""
+    for staging in folder.glob(f".{audience.name}_*.staging"):
+        try:
+            os.kill(int((staging / "pid").read_text()), 0)
+        except (OSError, ValueError) as problem:
+            is_alive = isinstance(problem, PermissionError)
+            is_new = time.time() - staging.stat().st_mtime < 60 if staging.exists() else False
+            if not is_alive and not (is_new and isinstance(problem, FileNotFoundError)):
+                shutil.rmtree(staging, ignore_errors=True)
+
+
+def publish(claim: Claim, files: Sequence[CsvFile]) -> None:
+    """Link staged files to their final names: all of them or none. Raises `ExportError`."""
+    done: list[Path] = []
+    try:
+        for file in files:
+            _link(claim.staging / file.path.name, file.path)
+            done.append(file.path)
+        _flush_folder(claim.folder)
+    except BaseException:
+        withdraw(done)
+        raise
+
+
+def withdraw(paths: Iterable[Path]) -> None:
+    """Remove files that this run published."""
+    for path in paths:
+        with suppress(OSError):
+            path.unlink()
+
+
+def publish_manifest(claim: Claim, path: Path, document: dict[str, Any]) -> None:
+    """The last file of a run: what lists a run's files says that they are all there."""
+    staged = claim.staging / path.name
+    with _file_errors(staged), open(staged, "x", encoding="utf-8") as file:
+        json.dump(document, file, indent=2, ensure_ascii=False)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    _link(staged, path)
+    _flush_folder(claim.folder)
+
+
+def _link(staged: Path, final: Path) -> None:
+    try:
+        os.link(staged, final)
+    except FileExistsError:
+        raise ExportError(
+            "a file of this name is already there, and nothing is ever overwritten",
+            where=str(final),
+            mend="remove it, or write to another folder with --output-dir",
+        ) from None
+    except OSError as problem:
+        raise _export_error(final, problem) from None
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make the names last through a power cut."""
+    with _file_errors(folder):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+@contextmanager
+def _file_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as problem:
+        raise _export_error(path, problem) from None
+
+
+def _export_error(path: Path, problem: OSError) -> ExportError:
+    mends = {
+        "FileExistsError": "a file stands where the folder should be: remove it, or choose "
+        "another --output-dir",
+        "NotADirectoryError": "a file stands where a folder should be: choose another --output-dir",
+        "PermissionError": "let this user write there, or choose another --output-dir",
+    }
+    return ExportError(
+        f"cannot be written: {problem.strerror or problem}",
+        where=str(path),
+        mend=mends.get(type(problem).__name__, "make room there, or choose another --output-dir"),
+    )

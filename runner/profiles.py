@@ -1,0 +1,177 @@
+"""profiles.yml and the environment -> one `Target`: where to connect, with which settings.
+
+The file has dbt's layout. Only the chosen target is resolved, so a missing `DATABASE_URL` does
+not stop the demo. Secrets are `SecretStr`: they show as stars wherever they are printed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from jinja2 import StrictUndefined, TemplateError
+from jinja2.sandbox import SandboxedEnvironment
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+from runner.errors import Location, ProfileError, did_you_mean
+from runner.yaml_files import Loc, YamlDocument, read_yaml, validated
+
+PROFILE_FILE = "profiles.yml"
+
+
+class Target(BaseModel):
+    """One way to reach a database. Times are in seconds; PostgreSQL settings are its own text."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    type: Literal["demo", "postgres"]
+    url: SecretStr | None = None
+    host: str | None = None
+    port: int | None = Field(default=None, ge=1, le=65535)
+    user: str | None = None
+    password: SecretStr | None = None
+    dbname: str | None = None
+    sslmode: str | None = None
+    sslrootcert: str | None = None
+    sslcert: str | None = None
+    sslkey: str | None = None
+    db_schema: str = Field(default="public", alias="schema")
+    connect_timeout: int = Field(default=10, ge=1, le=600)
+    statement_timeout: str = "10min"
+    lock_timeout: str = "30s"
+    settings: dict[str, str | int | float | bool] = {}
+    session: list[str] = []
+    threads: int | None = Field(default=None, description="dbt's; one session is enough here")
+
+    @property
+    def is_demo(self) -> bool:
+        return self.type == "demo"
+
+    def reached_at(self, url: str) -> Target:
+        """The same target, reached at another URL (the demo learns its URL when it starts)."""
+        return self.model_copy(update={"url": SecretStr(url)})
+
+    def connection_parameters(self) -> dict[str, Any]:
+        """libpq's keywords and values, secrets revealed: for the driver only."""
+        parts = {
+            "host": self.host,
+            "port": self.port,
+            "user": self.user,
+            "password": self.password.get_secret_value() if self.password else None,
+            "dbname": self.dbname,
+            "sslmode": self.sslmode,
+            "sslrootcert": self.sslrootcert,
+            "sslcert": self.sslcert,
+            "sslkey": self.sslkey,
+        }
+        return {name: value for name, value in parts.items() if value not in (None, "")}
+
+
+def load_target(
+    profiles_dir: Path, chosen: str | None, environment: Mapping[str, str] | None = None
+) -> Target:
+    """The target that `chosen` or AUDIENCES_TARGET names, else the file's own `target:`.
+
+    Raises `ProfileError`, with file and line, if the file or the target is missing or wrong.
+    """
+    environment = os.environ if environment is None else environment
+    document = _read(profiles_dir / PROFILE_FILE)
+    profile = _profile_name(document)
+    render = _Renderer(document, environment)
+    outputs = document.data[profile].get("outputs") or {}
+    default = render.value((profile, "target"), document.data[profile].get("target", "default"))
+    name = chosen or environment.get("AUDIENCES_TARGET") or str(default)
+    if not isinstance(outputs, dict) or name not in outputs:
+        choices = outputs if isinstance(outputs, dict) else {}
+        raise ProfileError(
+            f"there is no target {name!r}",
+            where=document.location((profile, "outputs")),
+            mend=did_you_mean(name, choices),
+        )
+    return _target(document, (profile, "outputs", name), render)
+
+
+def _read(path: Path) -> YamlDocument:
+    if not path.is_file():
+        raise ProfileError(
+            f"there is no {PROFILE_FILE}",
+            where=Location(path),
+            mend="run in the project's folder, or name it with --project-dir or --profiles-dir",
+        )
+    return read_yaml(path, path, ProfileError)
+
+
+def _profile_name(document: YamlDocument) -> str:
+    profiles = document.data if isinstance(document.data, dict) else {}
+    names = [str(name) for name, profile in profiles.items() if isinstance(profile, dict)]
+    if len(names) == 1:
+        return names[0]
+    if "push_audiences" in names:
+        return "push_audiences"
+    raise ProfileError(
+        "this file must hold one profile, or one named push_audiences",
+        where=Location(document.path),
+        looked_at=f"profiles here: {', '.join(names) or 'none'}",
+    )
+
+
+def _target(document: YamlDocument, at: Loc, render: _Renderer) -> Target:
+    given = document.data[at[0]][at[1]][at[2]]
+    if not isinstance(given, dict):
+        raise ProfileError("a target is a mapping", where=document.location(at))
+    resolved = {**render.value(at, given), "name": at[2]}
+    view = YamlDocument(document.path, {"target": resolved}, _moved(document.lines, at))
+    target = validated(view, Target, ProfileError, at=("target",))
+    if not target.is_demo and not (target.url or target.host):
+        raise ProfileError(
+            f"target {target.name!r} says neither url nor host",
+            where=document.location(at),
+            mend="add url: \"{{ env_var('DATABASE_URL') }}\"",
+        )
+    return target
+
+
+def _moved(lines: dict[Loc, int], at: Loc) -> dict[Loc, int]:
+    return {("target", *loc[len(at) :]): line for loc, line in lines.items() if loc[: len(at)] == at}
+
+
+class _Renderer:
+    """Resolves `env_var()` in the strings of one target, and nothing else."""
+
+    def __init__(self, document: YamlDocument, environment: Mapping[str, str]) -> None:
+        self._document = document
+        self._environment = environment
+        self._jinja = SandboxedEnvironment(undefined=StrictUndefined)
+
+    def value(self, at: Loc, given: Any) -> Any:
+        if isinstance(given, dict):
+            return {key: self.value((*at, str(key)), below) for key, below in given.items()}
+        if isinstance(given, list):
+            return [self.value((*at, index), below) for index, below in enumerate(given)]
+        return self._text(at, given) if isinstance(given, str) else given
+
+    def _text(self, at: Loc, given: str) -> str:
+        where = self._document.location(at)
+
+        def env_var(name: str, default: str | None = None) -> str:
+            value = self._environment.get(name, default)
+            if value is None or (value == "" and default is None):
+                raise ProfileError(
+                    f"target {str(at[2] if len(at) > 2 else at[-1])!r} needs the environment "
+                    f"variable {name}, which is not set",
+                    where=where,
+                    mend=f"set {name}, or choose another target with --target",
+                )
+            return value
+
+        try:
+            return self._jinja.from_string(given).render(env_var=env_var)
+        except TemplateError as problem:
+            raise ProfileError(
+                f"this Jinja cannot be rendered: {problem.message}",
+                where=where,
+                mend="only env_var('NAME') and env_var('NAME', 'default') are known here",
+            ) from None

@@ -1,0 +1,164 @@
+"""What a run says of itself: the result (seed's names) and the manifest beside the files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Literal
+
+from runner.errors import EXIT_DONE, EXIT_FAILED, EXIT_PARTIAL
+from runner.parameters import CheckedParameters, instant
+
+Status = Literal["success", "no_activity", "partial", "failed"]
+
+
+@dataclass(frozen=True)
+class CsvFile:
+    """One file as it was streamed. `path` is its final name; sizes in bytes, header included."""
+
+    path: Path
+    row_count: int
+    is_test_file: bool
+    audience_type: str
+    size_bytes: int
+    sha256: str
+
+    def as_json(self, *, relative: bool) -> dict[str, Any]:
+        return {
+            "path": self.path.name if relative else str(self.path),
+            "rowCount": self.row_count,
+            "isTestFile": self.is_test_file,
+            "audienceType": self.audience_type,
+            "bytes": self.size_bytes,
+            "sha256": self.sha256,
+        }
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing done on the server. `rows` is None where none were made; time in milliseconds."""
+
+    name: str
+    kind: Literal["prepare", "table", "count", "file", "test_file"]
+    rows: int | None
+    milliseconds: int
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "rowCount": self.rows,
+            "executionTimeMs": self.milliseconds,
+        }
+
+
+@dataclass(frozen=True)
+class FunnelCount:
+    """Rows at one point of the funnel, in total and by kind."""
+
+    label: str
+    total: int
+    by_kind: dict[str, int]
+
+    def as_json(self) -> dict[str, Any]:
+        return {"label": self.label, "total": self.total, "byKind": self.by_kind}
+
+
+@dataclass(frozen=True)
+class TypeFailure:
+    """Why one audience type was not published."""
+
+    audience_type: str
+    message: str
+
+    def as_json(self) -> dict[str, Any]:
+        return {"audienceType": self.audience_type, "message": self.message}
+
+
+@dataclass(frozen=True)
+class RunIdentity:
+    """What is known before anything is read."""
+
+    run_id: str
+    audience: str
+    target: str
+    started_at: datetime
+    parameters: CheckedParameters
+    project_version: str
+    models_hash: str
+    automation_id: str | None
+    is_dry_run: bool
+
+    def as_json(self) -> dict[str, Any]:
+        window = self.parameters.window
+        return {
+            "runId": self.run_id,
+            "audience": self.audience,
+            "automationId": self.automation_id,
+            "target": self.target,
+            "dryRun": self.is_dry_run,
+            "startedAt": instant(self.started_at),
+            "asOf": instant(self.parameters.as_of),
+            "window": {"start": instant(window.start), "end": instant(window.end)}
+            if window
+            else None,
+            "parameters": {
+                name: float(value) if isinstance(value, Decimal) else value
+                for name, value in self.parameters.values.items()
+            },
+            "projectVersion": self.project_version,
+            "modelsHash": self.models_hash,
+        }
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """The outcome of a run. `audience_size` counts rows of production files after the filter."""
+
+    status: Status
+    identity: RunIdentity | None = None
+    csv_files: tuple[CsvFile, ...] = ()
+    rows_by_type: dict[str, int] = field(default_factory=dict)
+    execution_time_ms: int = 0
+    error: str | None = None
+    failures: tuple[TypeFailure, ...] = ()
+    steps: tuple[Step, ...] = ()
+    funnel: tuple[FunnelCount, ...] = ()
+    working_tables: str | None = None
+    manifest: Path | None = None
+
+    @property
+    def success(self) -> bool:
+        return self.status != "failed"
+
+    @property
+    def audience_size(self) -> int:
+        return sum(self.rows_by_type.values())
+
+    @property
+    def exit_code(self) -> int:
+        return {"failed": EXIT_FAILED, "partial": EXIT_PARTIAL}.get(self.status, EXIT_DONE)
+
+    def as_json(self, *, relative: bool = False) -> dict[str, Any]:
+        """The result as one JSON document; `relative` gives file names only, for the manifest."""
+        identity = self.identity.as_json() if self.identity else {}
+        return {
+            "success": self.success,
+            "status": self.status,
+            "csvFiles": [file.as_json(relative=relative) for file in self.csv_files],
+            "audienceSize": self.audience_size,
+            "executionTimeMs": self.execution_time_ms,
+            "error": self.error,
+            "metadata": {
+                **identity,
+                "reason": "no_activity" if self.status == "no_activity" else None,
+                "rowsByType": self.rows_by_type,
+                "funnel": [count.as_json() for count in self.funnel],
+                "steps": [step.as_json() for step in self.steps],
+                "workingTables": self.working_tables,
+                "errors": [failure.as_json() for failure in self.failures],
+                "manifest": None if relative or not self.manifest else str(self.manifest),
+            },
+        }

@@ -1,0 +1,27 @@
+"""Everything one run is told, resolved once: no later module reads a file, variable or flag."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from runner.profiles import Target
+
+DEFAULT_OUTPUT_DIR = Path(".script-outputs")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """`as_of` None means the run's start. Parameters are still text, as they were given."""
+
+    project_dir: Path
+    audience: str
+    target: Target
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    as_of: datetime | None = None
+    output_dir: Path = DEFAULT_OUTPUT_DIR
+    is_dry_run: bool = False
+    is_all_or_nothing: bool = False
+    automation_id: str | None = None

@@ -1,0 +1,223 @@
+"""Jinja -> SQL, with the source line of every piece of it.
+
+dbt's words, a strict subset: `ref`, `source`, `var`, `config`, `run_started_at`. The sandbox
+keeps templates from reaching Python, and an undefined name is an error.
+
+How lines are kept: before Jinja parses a model, each line of its text is tagged with its number
+(between NULs, which neither SQL nor PostgreSQL knows). Tags go through loops and conditions with
+the text they stand in, are read off the rendered text, and removed from it.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from jinja2 import StrictUndefined, TemplateSyntaxError
+from jinja2.exceptions import TemplateError
+from jinja2.ext import Extension
+from jinja2.lexer import Token, TokenStream
+from jinja2.sandbox import SandboxedEnvironment
+
+from runner.errors import Location, ProjectError, did_you_mean
+from runner.parameters import CheckedParameters, Values
+from runner.project import Model, Project
+
+_TAG = re.compile("\0(\\d+)\0|[\1\2]")
+_BODY_OF_VALUE = ("\1", "\2")
+
+Relations = Callable[[Model], str]
+"""How a model is named in SQL: its temp table, its CTE."""
+
+
+@dataclass(frozen=True)
+class MappedSql:
+    """SQL text and where each stretch of it was written.
+
+    `marks` are pairs of offset into `text` and location, ascending; `text_values` are the spans
+    that text parameters filled.
+    """
+
+    text: str
+    marks: tuple[tuple[int, Location], ...] = field(default=(), repr=False)
+    text_values: tuple[tuple[int, int], ...] = field(default=(), repr=False)
+
+    def location_at(self, offset: int) -> Location | None:
+        """Where the character at `offset` (from 0) was written; None before the first mark."""
+        index = bisect_right(self.marks, offset, key=lambda mark: mark[0]) - 1
+        return self.marks[index][1] if index >= 0 else None
+
+
+def joined(*pieces: str | MappedSql) -> MappedSql:
+    """One text of all pieces, each keeping its locations. Plain strings have none of their own."""
+    text, marks = "", []
+    for piece in pieces:
+        if isinstance(piece, MappedSql):
+            marks += [(len(text) + offset, location) for offset, location in piece.marks]
+            text += piece.text
+        else:
+            text += piece
+    return MappedSql(text, tuple(marks))
+
+
+@dataclass(frozen=True)
+class RenderedModel:
+    """A model's SQL for one set of parameters, the models it reads, and its `config()`."""
+
+    model: Model
+    sql: MappedSql
+    refs: tuple[str, ...]
+    materialized: str | None
+
+
+class _TagLines(Extension):
+    """Tags each line of a template's text, and each expression, with its line number."""
+
+    def filter_stream(self, stream: TokenStream) -> Iterator[Token]:  # type: ignore[override]
+        for token in stream:
+            if token.type == "data":
+                lines = token.value.split("\n")
+                tagged = [f"\0{token.lineno + n}\0{line}" for n, line in enumerate(lines)]
+                yield Token(token.lineno, "data", "\n".join(tagged))
+            else:
+                if token.type == "variable_begin":
+                    yield Token(token.lineno, "data", f"\0{token.lineno}\0")
+                yield token
+
+
+class _TextValue(str):
+    """A text parameter's value, quotes doubled."""
+
+    __slots__ = ()
+
+
+def _finalized(value: Any) -> Any:
+    return f"{_BODY_OF_VALUE[0]}{value}{_BODY_OF_VALUE[1]}" if isinstance(value, _TextValue) else value
+
+
+_JINJA = SandboxedEnvironment(
+    undefined=StrictUndefined,
+    extensions=[_TagLines],
+    finalize=_finalized,
+    keep_trailing_newline=False,
+)
+
+
+def render(
+    project: Project, model: Model, parameters: CheckedParameters, relations: Relations
+) -> RenderedModel:
+    """One model as SQL. Raises `ProjectError` at the line of the source that is wrong."""
+    words = _Words(project, model, parameters, relations)
+    try:
+        tagged = _JINJA.from_string(model.source_text).render(words.context())
+    except ProjectError as problem:
+        problem.where = Location(model.path, _template_line(problem))
+        raise
+    except TemplateSyntaxError as problem:
+        raise _jinja_error(model, problem.lineno, problem) from None
+    except Exception as problem:
+        raise _jinja_error(model, _template_line(problem), problem) from None
+    return RenderedModel(model, _untagged(tagged, model.path), tuple(words.refs), words.materialized)
+
+
+def _jinja_error(model: Model, line: int | None, problem: Exception) -> ProjectError:
+    message = problem.message if isinstance(problem, TemplateError) else str(problem)
+    return ProjectError(
+        f"Jinja: {message}",
+        where=Location(model.path, line),
+        mend="a model may use ref, source, var, config and run_started_at",
+    )
+
+
+def _template_line(problem: BaseException) -> int | None:
+    """The innermost line of the template in a traceback that Jinja has rewritten."""
+    line, traceback = None, problem.__traceback__
+    while traceback is not None:
+        if traceback.tb_frame.f_code.co_filename == "<template>":
+            line = traceback.tb_lineno
+        traceback = traceback.tb_next
+    return line
+
+
+class _Words:
+    """What a template may say, for one rendering of one model; notes what it said."""
+
+    def __init__(
+        self, project: Project, model: Model, parameters: CheckedParameters, relations: Relations
+    ) -> None:
+        self._project = project
+        self._relations = relations
+        self._values: Values = parameters.values
+        self._as_of: datetime = parameters.as_of
+        self.refs: dict[str, None] = {}
+        self.materialized = model.materialized
+
+    def context(self) -> Mapping[str, Any]:
+        return {
+            "ref": self.ref,
+            "source": self.source,
+            "var": self.var,
+            "config": self.config,
+            "run_started_at": self._as_of,
+        }
+
+    def ref(self, name: str) -> str:
+        if name not in self._project.models:
+            mend = did_you_mean(str(name), self._project.models)
+            raise ProjectError(f"ref: there is no model {name!r}", mend=mend)
+        self.refs[name] = None
+        return self._relations(self._project.models[name])
+
+    def source(self, source_name: str, table: str) -> str:
+        found = self._project.sources.get((source_name, table))
+        if found is None:
+            declared = [".".join(key) for key in self._project.sources]
+            raise ProjectError(
+                f"source: there is no source table {source_name}.{table}",
+                mend=did_you_mean(f"{source_name}.{table}", declared),
+            )
+        return found.relation
+
+    def var(self, name: str) -> Any:
+        if name not in self._values:
+            raise ProjectError(
+                f"var: the audience declares no parameter {name!r}",
+                mend=did_you_mean(str(name), self._values),
+            )
+        value = self._values[name]
+        return _TextValue(value.replace("'", "''")) if isinstance(value, str) else value
+
+    def config(self, **settings: Any) -> str:
+        unknown = set(settings) - {"materialized", "tags", "meta"}
+        if unknown or settings.get("materialized", "table") not in ("table", "ephemeral"):
+            raise ProjectError(
+                f"config: {settings} is not known here",
+                mend="materialized may be 'table' (a temp table) or 'ephemeral' (inlined)",
+            )
+        self.materialized = settings.get("materialized", self.materialized)
+        return ""
+
+
+def _untagged(tagged: str, path: Path) -> MappedSql:
+    pieces: list[str] = []
+    marks: list[tuple[int, Location]] = []
+    starts: list[int] = []
+    spans: list[tuple[int, int]] = []
+    length = position = 0
+    for tag in _TAG.finditer(tagged):
+        pieces.append(tagged[position : tag.start()])
+        length += tag.start() - position
+        position = tag.end()
+        if tag.group(1):
+            marks.append((length, Location(path, int(tag.group(1)))))
+        elif tag.group() == _BODY_OF_VALUE[0]:
+            starts.append(length)
+        else:
+            spans.append((starts.pop(), length))
+    pieces.append(tagged[position:])
+    return MappedSql("".join(pieces).rstrip(), tuple(marks), tuple(spans))
