@@ -18,6 +18,9 @@ from runner.properties import Audience, FunnelStep, Output
 from runner.sqlcheck import check_select
 from runner.templating import MappedSql, RenderedModel, joined, render
 
+PREPARATION = "begin isolation level read committed, read write"
+READ_ONLY_PREPARATION = "begin isolation level read committed, read only"
+SNAPSHOT = "begin isolation level repeatable read, read only"
 COPY_OPTIONS = "format csv, header true, encoding 'UTF8'"
 
 

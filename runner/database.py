@@ -20,11 +20,6 @@ from runner.errors import AudienceError, ConnectionLost, DatabaseError, Location
 from runner.profiles import Target
 from runner.templating import MappedSql
 
-SNAPSHOT = "begin isolation level repeatable read, read only"
-PREPARATION = "begin isolation level read committed, read write"
-READ_ONLY_PREPARATION = "begin isolation level read committed, read only"
-
-
 @dataclass(frozen=True)
 class Server:
     """What the server says of itself and of us."""
@@ -129,27 +124,6 @@ class Session:
             self._connection.invalidate()
 
 
-def session_statements(target: Target) -> list[str]:
-    """What every session sets, so that nothing is inherited from role, database or server."""
-    settings: dict[str, object] = {
-        "timezone": "UTC",
-        "datestyle": "ISO, YMD",
-        "intervalstyle": "postgres",
-        "client_encoding": "UTF8",
-        "standard_conforming_strings": "on",
-        "extra_float_digits": 1,
-        "search_path": target.db_schema,
-        "application_name": "push-audiences",
-        "statement_timeout": target.statement_timeout,
-        "lock_timeout": target.lock_timeout,
-        "idle_in_transaction_session_timeout": "5min",
-        "jit": "off",
-        **target.settings,
-    }
-    made = [f"set {name} to {_setting(value)}" for name, value in settings.items()]
-    return made + [statement.strip().rstrip(";") for statement in target.session]
-
-
 @contextmanager
 def open_session(target: Target) -> Iterator[Session]:
     """Connect, settle the session, and close it whatever happens.
@@ -170,7 +144,7 @@ def open_session(target: Target) -> Iterator[Session]:
             connection = engine.connect()
         with connection:
             session = Session(connection, target)
-            for statement in session_statements(target):
+            for statement in target.session_statements():
                 session.execute(statement)
             yield session
     finally:
@@ -188,14 +162,6 @@ def _connect(target: Target) -> psycopg.Connection[Any]:
         keepalives_interval=10,
         keepalives_count=3,
     )
-
-
-def _setting(value: object) -> str:
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    if isinstance(value, int | float):
-        return str(value)
-    return ", ".join("'" + part.strip().replace("'", "''") + "'" for part in str(value).split(","))
 
 
 # The gate for database errors

@@ -5,26 +5,27 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
-from runner.compiler import CompiledAudience, compile_audience, inlined
-from runner.database import (
+from runner.compiler import (
     PREPARATION,
     READ_ONLY_PREPARATION,
     SNAPSHOT,
-    Server,
-    Session,
-    open_session,
+    CompiledAudience,
+    compile_audience,
+    inlined,
 )
+from runner.database import Server, Session, open_session
 from runner.errors import AudienceError, ConnectionLost, UsageError
 from runner.export import Claim, claimed, publish, publish_manifest, stream_to, withdraw
 from runner.parameters import instant
+from runner.profiles import Target
 from runner.project import load_project
 from runner.properties import FunnelStep, Output
 from runner.results import CsvFile, FunnelCount, RunIdentity, RunResult, Status, Step, TypeFailure
@@ -36,8 +37,14 @@ log = logging.getLogger("runner.run")
 StepKind = Literal["prepare", "table", "count", "file", "test_file"]
 
 
-def run(settings: Settings) -> RunResult:
+Reach = Callable[[Target], AbstractContextManager[Target]]
+"""Makes a target one that can be connected to, for as long as a run takes."""
+
+
+def run(settings: Settings, *, reach: Reach = nullcontext) -> RunResult:
     """Make the files of one audience, from one snapshot, and publish them.
+
+    `reach` starts the demo's server if the target is the demo.
 
     Raises `UsageError` for what is wrong before anything is connected to. Later failures are
     told by the result: `failed` means that nothing was published, `partial` that some types were.
@@ -57,7 +64,7 @@ def run(settings: Settings) -> RunResult:
                 )
             started_at = claim.started_at if claim else started_at
             progress.begin(compiled, started_at)
-            with open_session(settings.target) as session:
+            with reach(settings.target) as target, open_session(target) as session:
                 has_activity = _read(progress, session, claim)
             if has_activity and claim is not None:
                 _publish(progress, claim, clock)

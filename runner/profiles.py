@@ -69,18 +69,44 @@ class Target(BaseModel):
         }
         return {name: value for name, value in parts.items() if value not in (None, "")}
 
+    def session_statements(self) -> list[str]:
+        """What every session sets, so that nothing is inherited from role, database or server."""
+        settings: dict[str, object] = {
+            "timezone": "UTC",
+            "datestyle": "ISO, YMD",
+            "intervalstyle": "postgres",
+            "client_encoding": "UTF8",
+            "standard_conforming_strings": "on",
+            "extra_float_digits": 1,
+            "search_path": self.db_schema,
+            "application_name": "push-audiences",
+            "statement_timeout": self.statement_timeout,
+            "lock_timeout": self.lock_timeout,
+            "idle_in_transaction_session_timeout": "5min",
+            "jit": "off",
+            **self.settings,
+        }
+        made = [f"set {name} to {_setting(value)}" for name, value in settings.items()]
+        return made + [statement.strip().rstrip(";") for statement in self.session]
+
 
 def load_target(
-    profiles_dir: Path, chosen: str | None, environment: Mapping[str, str] | None = None
+    profiles_dir: Path,
+    chosen: str | None,
+    environment: Mapping[str, str] | None = None,
+    *,
+    is_offline: bool = False,
 ) -> Target:
     """The target that `chosen` or AUDIENCES_TARGET names, else the file's own `target:`.
+
+    Offline, variables that are not set are empty and nothing to connect to is asked for.
 
     Raises `ProfileError`, with file and line, if the file or the target is missing or wrong.
     """
     environment = os.environ if environment is None else environment
     document = _read(profiles_dir / PROFILE_FILE)
     profile = _profile_name(document)
-    render = _Renderer(document, environment)
+    render = _Renderer(document, environment, is_offline=is_offline)
     outputs = document.data[profile].get("outputs") or {}
     default = render.value((profile, "target"), document.data[profile].get("target", "default"))
     name = chosen or environment.get("AUDIENCES_TARGET") or str(default)
@@ -91,7 +117,7 @@ def load_target(
             where=document.location((profile, "outputs")),
             mend=did_you_mean(name, choices),
         )
-    return _target(document, (profile, "outputs", name), render)
+    return _target(document, (profile, "outputs", name), render, is_offline=is_offline)
 
 
 def _read(path: Path) -> YamlDocument:
@@ -118,14 +144,16 @@ def _profile_name(document: YamlDocument) -> str:
     )
 
 
-def _target(document: YamlDocument, at: Loc, render: _Renderer) -> Target:
+def _target(
+    document: YamlDocument, at: Loc, render: _Renderer, *, is_offline: bool
+) -> Target:
     given = document.data[at[0]][at[1]][at[2]]
     if not isinstance(given, dict):
         raise ProfileError("a target is a mapping", where=document.location(at))
     resolved = {**render.value(at, given), "name": at[2]}
     view = YamlDocument(document.path, {"target": resolved}, _moved(document.lines, at))
     target = validated(view, Target, ProfileError, at=("target",))
-    if not target.is_demo and not (target.url or target.host):
+    if not (target.is_demo or is_offline or target.url or target.host):
         raise ProfileError(
             f"target {target.name!r} says neither url nor host",
             where=document.location(at),
@@ -141,7 +169,10 @@ def _moved(lines: dict[Loc, int], at: Loc) -> dict[Loc, int]:
 class _Renderer:
     """Resolves `env_var()` in the strings of one target, and nothing else."""
 
-    def __init__(self, document: YamlDocument, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, document: YamlDocument, environment: Mapping[str, str], *, is_offline: bool
+    ) -> None:
+        self._is_offline = is_offline
         self._document = document
         self._environment = environment
         self._jinja = SandboxedEnvironment(undefined=StrictUndefined)
@@ -158,6 +189,8 @@ class _Renderer:
 
         def env_var(name: str, default: str | None = None) -> str:
             value = self._environment.get(name, default)
+            if self._is_offline and value is None:
+                return ""
             if value is None or (value == "" and default is None):
                 raise ProfileError(
                     f"target {str(at[2] if len(at) > 2 else at[-1])!r} needs the environment "
@@ -175,3 +208,11 @@ class _Renderer:
                 where=where,
                 mend="only env_var('NAME') and env_var('NAME', 'default') are known here",
             ) from None
+
+
+def _setting(value: object) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, int | float):
+        return str(value)
+    return ", ".join("'" + part.strip().replace("'", "''") + "'" for part in str(value).split(","))

@@ -1,0 +1,128 @@
+"""`check`: can a run work here? Each line is ok, or says what to mend."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from runner.database import Server, Session, open_session
+from runner.errors import AudienceError, DatabaseError
+from runner.profiles import Target
+from runner.project import Project, Source
+
+OLDEST_SERVER = 13
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing looked at. `mend` says what to do if it is not ok."""
+
+    name: str
+    is_ok: bool
+    detail: str
+    mend: str = ""
+
+
+def check_target(project: Project, target: Target) -> list[Check]:
+    """Connection, server, rights, then every source table and column that the models read."""
+    try:
+        with open_session(target) as session:
+            return list(_checks(project, target, session))
+    except AudienceError as problem:
+        mend = "; ".join(part for part in (problem.looked_at, problem.mend) if part)
+        return [Check("connection", False, problem.what, mend)]
+
+
+def _checks(project: Project, target: Target, session: Session) -> Iterator[Check]:
+    server = session.server()
+    yield Check("connection", True, f"database {server.database} as user {server.user}")
+    yield _version(server)
+    kind = "standby: models will be inlined" if server.is_standby else "primary"
+    yield Check("kind", True, kind)
+    yield _temp(server)
+    for source in project.sources.values():
+        yield from _source(session, source)
+
+
+def _version(server: Server) -> Check:
+    major = int(server.version.split(".")[0].split("beta")[0].split("rc")[0].split("devel")[0])
+    mend = f"use PostgreSQL {OLDEST_SERVER} or newer"
+    return Check("server", major >= OLDEST_SERVER, f"PostgreSQL {server.version}", mend)
+
+
+def _temp(server: Server) -> Check:
+    if server.may_create_temp:
+        return Check("temp tables", True, "may be created")
+    return Check("temp tables", True, "may not be created: models will be inlined, which is slower")
+
+
+def _source(session: Session, source: Source) -> Iterator[Check]:
+    name = f"source {source.schema}.{source.table}"
+    where = f"declared in {source.location}"
+    try:
+        oid = _find(session, source)
+        if oid is None:
+            yield Check(name, False, "there is no such table", f"correct its name; {where}")
+            return
+        problems = list(_columns(session, source, oid))
+    except DatabaseError as problem:
+        yield Check(name, False, problem.what, where)
+        return
+    for problem in problems:
+        yield Check(name, False, *problem)
+    if not problems:
+        yield Check(name, True, f"{len(source.columns)} columns")
+
+
+def _find(session: Session, source: Source) -> int | None:
+    rows = session.rows(
+        "select pg_class.oid from pg_catalog.pg_class "
+        "inner join pg_catalog.pg_namespace on pg_class.relnamespace = pg_namespace.oid "
+        f"where nspname = {_literal(source.schema)} and relname = {_literal(source.table)} "
+        "and relkind in ('r', 'p', 'v', 'm', 'f')"
+    )
+    return rows[0][0] if rows else None
+
+
+def _columns(session: Session, source: Source, oid: int) -> Iterator[tuple[str, str]]:
+    """Pairs of what is wrong and how to mend it. Types fit if they are the same, or both texts,
+    or both numbers."""
+    declared = ", ".join(
+        f"({_literal(name)}, {_literal(data_type or '')})" for name, data_type in source.columns
+    )
+    rows = session.rows(
+        f"""
+        select
+            declared.name,
+            declared.type,
+            format_type(found.atttypid, found.atttypmod),
+            declared.type = ''
+                or base.oid = wanted.oid
+                or (base.typcategory = wanted.typcategory and wanted.typcategory in ('S', 'N')),
+            has_schema_privilege(pg_class.relnamespace, 'USAGE')
+                and has_column_privilege(pg_class.oid, found.attnum, 'SELECT')
+        from (values {declared}) as declared (name, type)
+        cross join pg_catalog.pg_class
+        left join pg_catalog.pg_attribute as found
+            on found.attrelid = pg_class.oid and found.attname = declared.name
+            and not found.attisdropped
+        left join pg_catalog.pg_type as given on given.oid = found.atttypid
+        left join pg_catalog.pg_type as base
+            on base.oid = coalesce(nullif(given.typbasetype, 0), given.oid)
+        left join pg_catalog.pg_type as wanted
+            on declared.type <> '' and wanted.oid = to_regtype(nullif(declared.type, ''))
+        where pg_class.oid = {int(oid)}
+        """
+    )
+    for name, wanted, found, fits, may_read in rows:
+        if found is None:
+            yield f"there is no column {name}", f"correct {source.location}"
+        elif not fits:
+            yield f"column {name} is {found}, not {wanted}", f"correct {source.location}"
+        elif not may_read:
+            table = f"{source.schema}.{source.table}"
+            yield f"column {name} may not be read", f"grant select on {table}"
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

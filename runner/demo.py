@@ -1,0 +1,127 @@
+"""The demo target: an embedded server shared by all commands that run at once, and its data.
+
+Who uses the server is known by a shared lock on one file, which the kernel lets go of even when a
+command is killed; the last user stops the server. Starting, seeding and stopping happen under a
+second, exclusive lock.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from runner.embedded import EmbeddedServer, EmbeddedServerError, binaries
+from runner.profiles import Target
+
+DATABASE = "marketplace"
+STALE_AFTER = "6 hours"
+"""Seeded activity is relative to the time of seeding; older than this it is seeded anew."""
+
+_HERE = Path(__file__).parent
+
+
+def demo_folder() -> Path:
+    """AUDIENCES_DEMO_DIR, else the user's cache folder; root's is /var/cache, which the account
+    that the server runs as can reach."""
+    if given := os.environ.get("AUDIENCES_DEMO_DIR"):
+        return Path(given).absolute()
+    binaries()
+    import platformdirs
+
+    is_root = os.geteuid() == 0 and "XDG_CACHE_HOME" not in os.environ
+    find = platformdirs.site_cache_path if is_root else platformdirs.user_cache_path
+    return find("push-audiences", appauthor=False)
+
+
+@contextmanager
+def resolved(target: Target) -> Iterator[Target]:
+    """The target as it can be connected to: the demo runs as long as this does."""
+    if not target.is_demo:
+        yield target
+        return
+    with running() as url:
+        yield target.reached_at(url)
+
+
+@contextmanager
+def running(*, reset: bool = False) -> Iterator[str]:
+    """Start the demo server if need be, with fresh data; its URL. The last user stops it."""
+    folder = demo_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        users = open(folder / "users.lock", "w")  # noqa: SIM115
+    except OSError as problem:
+        raise EmbeddedServerError(
+            f"the demo has no folder: {problem.strerror}",
+            where=str(folder),
+            mend="name one that can be written to in AUDIENCES_DEMO_DIR",
+        ) from None
+    server = EmbeddedServer(folder / "server")
+    with users:
+        try:
+            with _exclusively(folder):
+                is_only_user = _lock_now(users)
+                server.start()
+                _seed(server, may_replace=is_only_user, reset=reset)
+                fcntl.flock(users, fcntl.LOCK_SH)
+            yield server.url(DATABASE)
+        finally:
+            with _exclusively(folder):
+                fcntl.flock(users, fcntl.LOCK_UN)
+                if _lock_now(users):
+                    server.stop()
+
+
+@contextmanager
+def _exclusively(folder: Path) -> Iterator[None]:
+    with open(folder / "start.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _lock_now(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _seed(server: EmbeddedServer, *, may_replace: bool, reset: bool) -> None:
+    """Make the database if it is missing, stale, or asked for; never under another user's feet."""
+    import psycopg
+    from psycopg import sql
+
+    with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
+        fresh = connection.execute(
+            "select shobj_description(oid, 'pg_database')::timestamptz > now() - %s::interval "
+            "from pg_database where datname = %s",
+            (STALE_AFTER, DATABASE),
+        ).fetchone()
+        if fresh is not None and fresh[0] and not reset:
+            return
+        is_whole = fresh is not None and fresh[0] is not None
+        if is_whole and not may_replace:
+            if not reset:
+                return
+            raise EmbeddedServerError(
+                "other commands are using the demo",
+                where=str(server.folder),
+                mend="wait until they are done, then reset it",
+            )
+        name = sql.Identifier(DATABASE)
+        connection.execute(sql.SQL("drop database if exists {} with (force)").format(name))
+        connection.execute(sql.SQL("create database {}").format(name))
+        with psycopg.connect(server.url(DATABASE)) as seeding:
+            for file in ("demo_schema.sql", "demo_seed.sql"):
+                seeding.execute((_HERE / file).read_text(encoding="utf-8"))  # type: ignore[call-overload]
+        with psycopg.connect(server.url(DATABASE), autocommit=True) as vacuuming:
+            vacuuming.execute("vacuum analyze")
+        # written last: a database without it was not finished
+        comment = sql.SQL("comment on database {} is {}")
+        now = connection.execute("select now()::text").fetchone()
+        connection.execute(comment.format(name, sql.Literal(now[0] if now else "")))

@@ -1,0 +1,121 @@
+"""Results as text for people: plain lines that read the same in a terminal, a mail and a log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from runner.parameters import instant
+from runner.project import Project
+from runner.properties import Audience
+from runner.results import CsvFile, RunResult
+
+if TYPE_CHECKING:
+    from runner.checks import Check  # what is listed offline must not load the driver
+
+
+def summary(result: RunResult, *, is_demo: bool) -> str:
+    """What a run did: outcome, window, funnel, files, failures."""
+    return "\n".join(_summary(result, is_demo=is_demo))
+
+
+def _summary(result: RunResult, *, is_demo: bool) -> Iterator[str]:
+    identity = result.identity
+    name = identity.audience if identity else "run"
+    dry = ", dry run: no files" if identity and identity.is_dry_run else ""
+    mark = "DEMO data, not your users. " if is_demo else ""
+    yield f"{mark}{name}: {result.status.replace('_', ' ')}{dry}"
+    if identity and identity.parameters.window:
+        window = identity.parameters.window
+        yield f"window   {instant(window.start)} up to {instant(window.end)}"
+    if result.status == "no_activity":
+        yield "no user did anything in the window, so there are no files"
+    for count in result.funnel:
+        kinds = ", ".join(f"{kind} {rows:,}" for kind, rows in count.by_kind.items())
+        yield f"funnel   {count.total:>9,} {count.label}{f' ({kinds})' if kinds else ''}"
+    yield f"audience {result.audience_size:>9,} rows in all files"
+    for audience_type, rows in result.rows_by_type.items() if not result.csv_files else ():
+        yield f"         {rows:>9,} {audience_type}"
+    for file in result.csv_files:
+        yield _file(file)
+    if result.manifest:
+        yield f"manifest           {result.manifest}"
+    for failure in result.failures:
+        yield f"failed   {failure.audience_type}: {failure.message}"
+    if result.error and not result.failures:
+        yield f"failed   {result.error}"
+    yield f"time     {result.execution_time_ms / 1000:>9.2f} s"
+
+
+def _file(file: CsvFile) -> str:
+    return f"file     {file.row_count:>9,} {file.path}"
+
+
+def audience_list(project: Project) -> str:
+    """Audiences with their parameters and outputs."""
+    return "\n\n".join("\n".join(_audience(one)) for one in project.audiences.values())
+
+
+def _audience(audience: Audience) -> Iterator[str]:
+    aliases = f" (also {', '.join(audience.aliases)})" if audience.aliases else ""
+    yield f"{audience.name}{aliases}"
+    yield f"  {' '.join(audience.description.split())}"
+    yield "  parameters:"
+    rows = [
+        (one.name, one.type, str(one.default).lower(), one.bounds) for one in audience.parameters
+    ]
+    yield from _table(("name", "type", "default", "bounds"), rows)
+    for rule in audience.rules:
+        yield f"    rule: {rule.must}"
+    yield "  outputs:"
+    outputs = [(one.audience_type, f"{one.file}_{{ts}}.csv", one.model) for one in audience.outputs]
+    yield from _table(("audience type", "file", "model"), outputs)
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
+    lines = [head, *rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        cells = (f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True))
+        yield f"    {'  '.join(cells)}".rstrip()
+
+
+def audience_json(project: Project) -> list[dict[str, Any]]:
+    """The same as data."""
+    return [
+        {
+            "name": audience.name,
+            "aliases": audience.aliases,
+            "description": " ".join(audience.description.split()),
+            "parameters": [
+                {**one.model_dump(exclude_none=True), "bounds": one.bounds}
+                for one in audience.parameters
+            ],
+            "rules": [rule.must for rule in audience.rules],
+            "outputs": [one.model_dump() for one in audience.outputs],
+        }
+        for audience in project.audiences.values()
+    ]
+
+
+def check_list(checks: Iterable[Check]) -> str:
+    """A line for each check: ok, or what to mend."""
+    return "\n".join(
+        f"ok    {check.name}: {check.detail}"
+        if check.is_ok
+        else f"wrong {check.name}: {check.detail}; {check.mend}"
+        for check in checks
+    )
+
+
+def check_json(checks: list[Check]) -> dict[str, Any]:
+    """The same as data, with the seed's names `valid` and `errors`."""
+    wrong = [check for check in checks if not check.is_ok]
+    return {
+        "valid": not wrong,
+        "errors": [f"{check.name}: {check.detail}; {check.mend}" for check in wrong],
+        "checks": [
+            {"name": one.name, "ok": one.is_ok, "detail": one.detail, "mend": one.mend}
+            for one in checks
+        ],
+    }

@@ -1,0 +1,101 @@
+"""How a run's events are shown: lines of text, JSON objects, or a progress display.
+
+Everything goes to stderr: stdout is for what a command was asked for.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Literal
+
+LogFormat = Literal["text", "json"]
+
+
+class TextFormatter(logging.Formatter):
+    """Time in UTC, level, message, on one line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        message = " ".join(record.getMessage().split())
+        return f"{_time(record)} {record.levelname:<7} {message}"
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time, level, event, message, and the event's own fields."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": _time(record),
+            "level": record.levelname.lower(),
+            "event": getattr(record, "event", "log"),
+            "message": record.getMessage(),
+            **getattr(record, "fields", {}),
+        }
+        return json.dumps(line, ensure_ascii=False)
+
+
+class ProgressHandler(logging.Handler):
+    """For a terminal: a line for each step done, and what is being done below them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        from rich.console import Console
+
+        self._console = Console(stderr=True, highlight=False)
+        self._status = self._console.status("starting ...")
+
+    def start(self) -> None:
+        self._status.start()
+
+    def stop(self) -> None:
+        self._status.stop()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        from rich.markup import escape
+
+        message = escape(record.getMessage())
+        if getattr(record, "event", "") == "step_started":
+            self._status.update(message)
+        elif record.levelno >= logging.ERROR:
+            self._console.print(f"[red]{message}[/red]", soft_wrap=True)
+        else:
+            self._console.print(message, soft_wrap=True)
+
+
+@contextmanager
+def logging_to_stderr(log_format: LogFormat, *, is_quiet: bool) -> Iterator[None]:
+    """Show the runner's events while this lasts."""
+    logger = logging.getLogger("runner")
+    handler = _handler(log_format, is_quiet=is_quiet)
+    previous = logger.level, logger.propagate
+    logger.addHandler(handler)
+    is_progress = isinstance(handler, ProgressHandler)
+    level = logging.DEBUG if is_progress else logging.INFO
+    logger.setLevel(logging.ERROR if is_quiet else level)
+    logger.propagate = False
+    try:
+        if is_progress:
+            handler.start()
+        yield
+    finally:
+        if is_progress:
+            handler.stop()
+        logger.removeHandler(handler)
+        logger.level, logger.propagate = previous
+
+
+def _handler(log_format: LogFormat, *, is_quiet: bool) -> logging.Handler:
+    if log_format == "text" and sys.stderr.isatty() and not is_quiet:
+        return ProgressHandler()
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
+    return handler
+
+
+def _time(record: logging.LogRecord) -> str:
+    moment = datetime.fromtimestamp(record.created, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

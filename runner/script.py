@@ -1,0 +1,112 @@
+"""A compiled audience as a psql script that makes the same files, for reading and for doubting."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+from runner.compiler import (
+    COPY_OPTIONS,
+    PREPARATION,
+    SNAPSHOT,
+    CompiledAudience,
+    file_timestamp,
+    inlined,
+)
+from runner.errors import ExportError
+from runner.parameters import instant
+from runner.profiles import Target
+from runner.properties import FunnelStep, Output
+
+
+def psql_script(compiled: CompiledAudience, target: Target, started_at: datetime) -> str:
+    """The whole run: settings, temp tables, read-only transaction, one \\copy a file.
+
+    psql writes into its own current folder and, unlike `run`, replaces files of the same name.
+    """
+    return "\n".join(_lines(compiled, target, started_at)) + "\n"
+
+
+def write_folder(
+    compiled: CompiledAudience, target: Target, started_at: datetime, folder: Path
+) -> list[Path]:
+    """The script, and each model as a stand-alone select, below `folder`. Raises `ExportError`."""
+    stand_alone = inlined(compiled)
+    texts = {f"{compiled.audience.name}.psql": psql_script(compiled, target, started_at)}
+    for name, rendered in stand_alone.graph.models.items():
+        texts[f"{rendered.model.path.parent}/{name}.sql"] = stand_alone.select(name).text + "\n"
+    try:
+        for name, text in texts.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+    except OSError as problem:
+        raise ExportError(
+            f"cannot be written: {problem.strerror}",
+            where=str(problem.filename or folder),
+            mend="choose another folder with --to",
+        ) from None
+    return [folder / name for name in texts]
+
+
+def _lines(compiled: CompiledAudience, target: Target, started_at: datetime) -> Iterator[str]:
+    yield from _head(compiled, started_at)
+    yield from (f"{statement};" for statement in target.session_statements())
+    yield f"\n-- Empty temp tables: reads nothing, checks every name and type\n{PREPARATION};"
+    for name in compiled.tables:
+        yield f"\n{compiled.create(name).text};"
+    yield "\ncommit;"
+    yield f"\n-- One snapshot for all files, and nothing can be written but temp tables\n{SNAPSHOT};"
+    activity = compiled.audience.activity_model
+    if activity not in compiled.tables:
+        yield from _stop_without_activity(compiled)
+    for name in compiled.tables:
+        yield f"\n{compiled.insert(name).text};\n{compiled.analyze(name).text};"
+        if name == activity:
+            yield from _stop_without_activity(compiled)
+    for step in compiled.audience.funnel:
+        yield f"\n\\echo {_psql_text(step.label)}\n{compiled.count(step).text};"
+    for output in compiled.audience.outputs:
+        yield from _files(compiled, output, started_at)
+    yield "\ncommit;"
+
+
+def _head(compiled: CompiledAudience, started_at: datetime) -> Iterator[str]:
+    parameters = compiled.parameters
+    yield f"-- Audience {compiled.audience.name}, as psql would run it:"
+    yield f'--   psql -X "$DATABASE_URL" -f {compiled.audience.name}.psql'
+    yield f"-- as of {instant(parameters.as_of)}, started at {instant(started_at)}"
+    if parameters.window:
+        yield f"-- window from {instant(parameters.window.start)} "
+        yield f"--          to {instant(parameters.window.end)}"
+    for name, value in parameters.values.items():
+        yield f"-- {name} = {value}"
+    if compiled.audience.line_ending == "crlf":
+        yield "-- The audience's files end lines with CRLF; psql can only write LF."
+    yield "\\set ON_ERROR_STOP on\n\\set QUIET on\n\\pset footer off"
+
+
+def _stop_without_activity(compiled: CompiledAudience) -> Iterator[str]:
+    model = compiled.audience.activity_model
+    count = compiled.count(FunnelStep(label=model, model=model)).text
+    yield f"\nselect count = 0 as no_activity from (\n{count}\n) as activity \\gset"
+    yield "\\if :no_activity\n    \\echo no activity in the window: no files\n    \\quit\n\\endif"
+
+
+def _files(compiled: CompiledAudience, output: Output, started_at: datetime) -> Iterator[str]:
+    stamp = file_timestamp(started_at)
+    selects = {
+        f"{output.file}_{stamp}.csv": compiled.export_select(output),
+        f"{output.file}_TEST_{stamp}.csv": compiled.test_row_select(output, started_at),
+    }
+    for name, select in selects.items():
+        if "\n" in select.text:  # \copy takes one line only
+            yield f"\n{compiled.copy_out(select).text}\n\\g {name}"
+        else:
+            yield f"\n\\copy ({select.text}) to '{name}' with ({COPY_OPTIONS})"
+
+
+def _psql_text(text: str) -> str:
+    return "'" + textwrap.shorten(text, 200).replace("\\", "\\\\").replace("'", "''") + "'"
