@@ -14,6 +14,7 @@ from typing import Annotated, Any, NoReturn, ParamSpec
 
 import typer
 
+from runner import __version__
 from runner.errors import EXIT_FAILED, AudienceError, UsageError
 
 app = typer.Typer(
@@ -267,9 +268,7 @@ def top(
 ) -> None:
     """Turn the marketplace database into push-audience CSV files."""
     if version:
-        from importlib.metadata import version as version_of
-
-        typer.echo(f"push-audiences {version_of('push-audiences')}")
+        typer.echo(f"push-audiences {__version__}")
         raise typer.Exit
 
 

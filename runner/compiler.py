@@ -64,11 +64,13 @@ class CompiledAudience:
         """Reads no row of a final model, but checks its columns, order and permissions."""
         return joined("select * from (\n", self.export_select(output), "\n) as probe\nlimit 0")
 
-    def insert(self, name: str) -> MappedSql:
-        return joined(f"insert into {self._model(name).temp_relation}\n", self.select(name))
-
-    def analyze(self, name: str) -> MappedSql:
-        return joined(f"analyze {self._model(name).temp_relation}")
+    def fill(self, name: str) -> list[MappedSql]:
+        """Insert a working table's rows; where models read it, tell the planner about them."""
+        relation = self._model(name).temp_relation
+        statements = [joined(f"insert into {relation}\n", self.select(name))]
+        if any(name in rendered.refs for rendered in self.graph.models.values()):
+            statements.append(joined(f"analyze {relation}"))
+        return statements
 
     def count(self, step: FunnelStep) -> MappedSql:
         """Rows of a funnel step: one row of a label (NULL without `by`) and a count for each."""
@@ -109,15 +111,27 @@ class CompiledAudience:
     def select(self, name: str) -> MappedSql:
         """One model's rows: its SQL behind the models inlined into it."""
         upstream = self.graph.inlined_into(name, self.tables)
-        own = self._final(self.graph.models[name])
         if not upstream:
-            return own.sql
+            return self._sql[name]
         pieces: list[str | MappedSql] = []
-        for rendered in (*map(self._final, upstream), own):
+        for inner in (*upstream, name):
             pieces.append(",\n\n" if pieces else "with\n\n")
             # not materialized: else a CTE named twice is computed whole, without any index
-            pieces += [f"{rendered.model.cte_name} as not materialized (\n\n", rendered.sql, "\n\n)"]
-        return joined(*pieces, f"\n\nselect * from {own.model.cte_name}")
+            cte = f"{self._model(inner).cte_name} as not materialized (\n\n"
+            pieces += [cte, self._sql[inner], "\n\n)"]
+        return joined(*pieces, f"\n\nselect * from {self._model(name).cte_name}")
+
+    @cached_property
+    def _sql(self) -> dict[str, MappedSql]:
+        """Each model's own SQL, its refs pointing to temp tables and CTEs."""
+
+        def relation(model: Model) -> str:
+            return model.temp_relation if model.name in self.tables else model.cte_name
+
+        return {
+            name: render(self.project, draft.model, self.parameters, relation).sql
+            for name, draft in self.graph.models.items()
+        }
 
     def _model(self, name: str) -> Model:
         return self.project.models[name]
@@ -126,12 +140,6 @@ class CompiledAudience:
         if name in self.tables:
             return MappedSql(f"select * from {self._model(name).temp_relation}")
         return joined("\n", self.select(name), "\n")
-
-    def _relation(self, model: Model) -> str:
-        return model.temp_relation if model.name in self.tables else model.cte_name
-
-    def _final(self, draft: RenderedModel) -> RenderedModel:
-        return render(self.project, draft.model, self.parameters, self._relation)
 
     def _test_value(self, column: str, run_start: datetime) -> str:
         row = self.audience.test_row

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
+from runner import __version__
 from runner.compiler import (
     PREPARATION,
     READ_ONLY_PREPARATION,
@@ -114,7 +114,7 @@ class _Progress:
             target=self.settings.target.name,
             started_at=started_at,
             parameters=compiled.parameters,
-            project_version=version("push-audiences"),
+            project_version=__version__,
             models_hash=compiled.project.models_hash,
             automation_id=self.settings.automation_id,
             is_dry_run=self.settings.is_dry_run,
@@ -259,8 +259,8 @@ def _build(progress: _Progress, session: Session) -> bool:
             continue
         with progress.attempt(progress.types_of(name), session):
             with progress.step(name, "table") as rows:
-                rows[0] = session.execute(compiled.insert(name), where)
-                session.execute(compiled.analyze(name), where)
+                counts = [session.execute(one, where) for one in compiled.fill(name)]
+                rows[0] = counts[0]
             if name == activity and rows[0] == 0:
                 return False
     return True

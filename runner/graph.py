@@ -42,7 +42,7 @@ class Graph:
             waiting += new
         return frozenset(found)
 
-    def inlined_into(self, name: str, tables: Iterable[str]) -> list[RenderedModel]:
+    def inlined_into(self, name: str, tables: Iterable[str]) -> list[str]:
         """The models to write as CTEs before `name`, upstream first, if `tables` are built."""
         built = frozenset(tables)
         wanted: set[str] = set()
@@ -51,7 +51,7 @@ class Graph:
             new = set(self.models[waiting.pop()].refs) - built - wanted
             wanted |= new
             waiting += new
-        return [rendered for key, rendered in self.models.items() if key in wanted]
+        return [key for key in self.models if key in wanted]
 
 
 def build_graph(

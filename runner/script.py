@@ -63,7 +63,7 @@ def _lines(compiled: CompiledAudience, target: Target, started_at: datetime) -> 
     if activity not in compiled.tables:
         yield from _stop_without_activity(compiled)
     for name in compiled.tables:
-        yield f"\n{compiled.insert(name).text};\n{compiled.analyze(name).text};"
+        yield from (f"\n{statement.text};" for statement in compiled.fill(name))
         if name == activity:
             yield from _stop_without_activity(compiled)
     for step in compiled.audience.funnel:

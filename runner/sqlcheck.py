@@ -1,23 +1,20 @@
 """What can be said of a model's SQL without a server: one select, no writes, no clock of its own.
 
-Works on the tokens that sqlglot's PostgreSQL dialect sees, so text in strings and comments is
-never taken for code, and SQL that sqlglot cannot parse but PostgreSQL can is still welcome.
+Works on tokens, so text in strings and comments is never taken for code, and all SQL that
+PostgreSQL understands is welcome. The server has the last word: a run's snapshot is read-only.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 from runner.errors import ProjectError
+from runner.sqltokens import Token, UnclosedError, tokens
 from runner.templating import RenderedModel
 
-if TYPE_CHECKING:
-    from sqlglot.tokens import Token
-
 WRITES = frozenset({"insert", "update", "delete", "merge", "truncate", "into", "create", "drop"})
-"""Words that start or hide a write. Unquoted they are no column names here."""
+"""Words that start or hide a write. A column of that name can be quoted."""
 
 CLOCK_WORDS = frozenset(
     {"current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"}
@@ -28,78 +25,59 @@ CLOCK_FUNCTIONS = frozenset(
 CLOCK_TEXTS = frozenset({"now", "today", "tomorrow", "yesterday"})
 CLOCK_TYPES = frozenset({"date", "time", "timetz", "timestamp", "timestamptz"})
 
-_STRINGS = frozenset({"STRING", "HEREDOC_STRING", "BYTE_STRING", "UNICODE_STRING", "NATIONAL_STRING"})
-
 
 def check_select(rendered: RenderedModel) -> None:
     """Raises `ProjectError` at the model's own line unless its SQL is one harmless select."""
-    tokens = _tokens(rendered)
-    if not tokens or tokens[0].text.lower() not in ("select", "with"):
-        offset = tokens[0].start if tokens else 0
-        raise _error(rendered, offset, "a model is one select", "start it with select or with")
-    for token in tokens:
-        _check_token(rendered, token)
-    for offset in _clock_texts(tokens):
-        raise _clock_error(rendered, offset, "a date word")
-    for token, following in pairwise(tokens):
-        if following.text == "(" and _word(token) in CLOCK_FUNCTIONS:
-            raise _clock_error(rendered, token.start, f"{token.text}()")
-    _check_text_values(rendered, tokens)
-
-
-def _tokens(rendered: RenderedModel) -> list[Token]:
-    from sqlglot.dialects.postgres import Postgres
-    from sqlglot.errors import TokenError
-
     try:
-        return list(Postgres().tokenize(rendered.sql.text))
-    except TokenError:
-        raise _error(
-            rendered, 0, "a quote, comment or dollar quote is not closed", "close it"
-        ) from None
-
-
-def _word(token: Token) -> str:
-    """The token as a bare word; '' for text and quoted names."""
-    is_quoted = token.token_type.name in _STRINGS or token.token_type.name == "IDENTIFIER"
-    return "" if is_quoted else token.text.lower()
+        found = list(tokens(rendered.sql.text))
+    except UnclosedError as problem:
+        raise _error(rendered, problem.offset, f"{problem} is not closed", "close it") from None
+    if not found or found[0].value not in ("select", "with"):
+        offset = found[0].start if found else 0
+        raise _error(rendered, offset, "a model is one select", "start it with select or with")
+    for token in found:
+        _check_token(rendered, token)
+    _check_clock(rendered, found)
+    _check_text_values(rendered, found)
 
 
 def _check_token(rendered: RenderedModel, token: Token) -> None:
-    word = _word(token)
-    if word == ";":
+    if token.kind == "symbol" and token.value == ";":
         raise _error(rendered, token.start, "a model is one statement", "remove the semicolon")
-    if word in WRITES:
+    if token.kind == "word" and token.value in WRITES:
         raise _error(
             rendered,
             token.start,
-            f"a model only reads, but this says {word}",
-            f'write a select; if it is a column\'s name, quote it: "{word}"',
+            f"a model only reads, but this says {token.value}",
+            f'write a select; if it is a column\'s name, quote it: "{token.value}"',
         )
-    if word in CLOCK_WORDS:
-        raise _clock_error(rendered, token.start, word)
 
 
-def _clock_texts(tokens: list[Token]) -> Iterator[int]:
-    """Offsets of 'now' and its like where they are read as a date: 'now'::date, date 'now'."""
-    padded = [None, *tokens, None, None]
-    for before, token, after, then in zip(padded, padded[1:], padded[2:], padded[3:], strict=False):
-        if token is None or token.token_type.name not in _STRINGS:
-            continue
-        if token.text.strip().lower() not in CLOCK_TEXTS:
-            continue
-        is_cast = after is not None and then is not None and after.text == "::"
-        if is_cast and then is not None and then.text.lower() in CLOCK_TYPES:
-            yield token.start
-        elif before is not None and before.text.lower() in CLOCK_TYPES:
-            yield token.start
+def _check_clock(rendered: RenderedModel, found: list[Token]) -> None:
+    for token, following in pairwise([*found, Token("symbol", "", 0, 0)]):
+        is_call = token.value in CLOCK_FUNCTIONS and following.value == "("
+        if token.kind == "word" and (token.value in CLOCK_WORDS or is_call):
+            raise _clock_error(rendered, token)
+    for token in _clock_texts(found):
+        raise _clock_error(rendered, token)
 
 
-def _check_text_values(rendered: RenderedModel, tokens: list[Token]) -> None:
+def _clock_texts(found: list[Token]) -> Iterator[Token]:
+    """'now' and its like where they are read as a time: 'now'::date, date 'now'."""
+    for index, token in enumerate(found):
+        if token.kind == "text" and token.value.strip().lower() in CLOCK_TEXTS:
+            before = found[index - 1].value if index else ""
+            after = [following.value for following in found[index + 1 : index + 3]]
+            is_cast = after[:1] == ["::"] and after[-1] in CLOCK_TYPES
+            if is_cast or before in CLOCK_TYPES:
+                yield token
+
+
+def _check_text_values(rendered: RenderedModel, found: list[Token]) -> None:
     """A text parameter may only fill text: outside quotes it would be code."""
-    strings = [(t.start, t.end) for t in tokens if t.token_type.name in _STRINGS]
+    texts = [token for token in found if token.kind == "text"]
     for start, end in rendered.sql.text_values:
-        if not any(first < start and end <= last for first, last in strings):
+        if not any(text.start < start and end < text.end for text in texts):
             raise _error(
                 rendered,
                 start,
@@ -108,11 +86,11 @@ def _check_text_values(rendered: RenderedModel, tokens: list[Token]) -> None:
             )
 
 
-def _clock_error(rendered: RenderedModel, offset: int, what: str) -> ProjectError:
+def _clock_error(rendered: RenderedModel, token: Token) -> ProjectError:
     return _error(
         rendered,
-        offset,
-        f"{what} is the server's clock, not the run's",
+        token.start,
+        f"{token.value!r} is the server's clock, not the run's",
         "use '{{ run_started_at }}'::timestamptz",
     )
 

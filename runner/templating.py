@@ -15,10 +15,11 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import StrictUndefined, TemplateSyntaxError
+from jinja2 import StrictUndefined, Template, TemplateSyntaxError
 from jinja2.exceptions import TemplateError
 from jinja2.ext import Extension
 from jinja2.lexer import Token, TokenStream
@@ -108,13 +109,18 @@ _JINJA = SandboxedEnvironment(
 )
 
 
+@lru_cache(maxsize=1024)
+def _template(source_text: str) -> Template:
+    return _JINJA.from_string(source_text)
+
+
 def render(
     project: Project, model: Model, parameters: CheckedParameters, relations: Relations
 ) -> RenderedModel:
     """One model as SQL. Raises `ProjectError` at the line of the source that is wrong."""
     words = _Words(project, model, parameters, relations)
     try:
-        tagged = _JINJA.from_string(model.source_text).render(words.context())
+        tagged = _template(model.source_text).render(words.context())
     except ProjectError as problem:
         problem.where = Location(model.path, _template_line(problem))
         raise
