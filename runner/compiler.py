@@ -21,6 +21,9 @@ from runner.templating import MappedSql, RenderedModel, joined, render
 PREPARATION = "begin isolation level read committed, read write"
 READ_ONLY_PREPARATION = "begin isolation level read committed, read only"
 SNAPSHOT = "begin isolation level repeatable read, read only"
+WITHOUT_STATISTICS = "set enable_nestloop to off"
+"""For inlined runs: no temp table is analyzed there, so the planner takes thousands of rows for
+one and joins them in nested loops, which took minutes where hash joins take seconds."""
 COPY_OPTIONS = "format csv, header true, encoding 'UTF8'"
 
 
@@ -109,15 +112,20 @@ class CompiledAudience:
         return joined("copy (", select, f") to stdout with ({COPY_OPTIONS})")
 
     def select(self, name: str) -> MappedSql:
-        """One model's rows: its SQL behind the models inlined into it."""
+        """One model's rows: its SQL behind the models inlined into it.
+
+        A model that would be a temp table, but may not be one here, is computed once for the
+        statement. All others are `not materialized`: a CTE named twice would be computed whole,
+        without indexes and without the filters of its reader.
+        """
         upstream = self.graph.inlined_into(name, self.tables)
         if not upstream:
             return self._sql[name]
         pieces: list[str | MappedSql] = []
         for inner in (*upstream, name):
             pieces.append(",\n\n" if pieces else "with\n\n")
-            # not materialized: else a CTE named twice is computed whole, without any index
-            cte = f"{self._model(inner).cte_name} as not materialized (\n\n"
+            how = "materialized" if inner in self.graph.tables else "not materialized"
+            cte = f"{self._model(inner).cte_name} as {how} (\n\n"
             pieces += [cte, self._sql[inner], "\n\n)"]
         return joined(*pieces, f"\n\nselect * from {self._model(name).cte_name}")
 

@@ -17,6 +17,7 @@ from runner.compiler import (
     PREPARATION,
     READ_ONLY_PREPARATION,
     SNAPSHOT,
+    WITHOUT_STATISTICS,
     CompiledAudience,
     compile_audience,
     inlined,
@@ -220,6 +221,8 @@ class _Progress:
 def _read(progress: _Progress, session: Session, claim: Claim | None) -> bool:
     """All that is asked of the database. False if there was no activity to read."""
     progress.use(session.server())
+    if not progress.compiled.can_build:
+        session.execute(WITHOUT_STATISTICS)
     _prepare(progress, session)
     with session.transaction(SNAPSHOT):
         if not _build(progress, session):

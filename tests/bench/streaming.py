@@ -1,0 +1,100 @@
+"""Peak memory against rows: an audience without tables, as large as asked for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.bench.processes import (
+    AUDIENCES,
+    ROOT,
+    BenchError,
+    Commands,
+    Measured,
+    measured,
+    psql,
+    scratch,
+    taking_turns,
+)
+from tests.bench.report import peak_of, table
+from tests.bench.servers import write_profile
+
+SIZES = (10_000, 100_000, 1_000_000)
+
+PROPERTIES = """
+version: 2
+
+audiences:
+  - name: pushes
+    description: As many rows as asked for.
+    parameters:
+      - name: rows
+        type: integer
+        default: 1000
+        minimum: 1
+        maximum: 1000000000
+        description: How many rows.
+    activity_model: made_up
+    outputs:
+      - audience_type: made_up
+        model: made_up
+        file: made-up
+        columns: [user_id, username, product_name, variant_id, seen_at, demand]
+        order_by: [user_id]
+    line_ending: lf
+    test_row:
+      test_user: {user_id: "0", username: nobody}
+      placeholders: {product_name: none, variant_id: none, seen_at: "", demand: ""}
+
+models:
+  - name: made_up
+    description: One row per number.
+"""
+
+MODEL = """
+select
+    n as user_id,
+    'user_' || n as username,
+    'Product, "' || md5('product' || n) || '"' as product_name,
+    md5('variant' || n) as variant_id,
+    timestamptz '2025-11-28 00:00:00+00' + interval '1 second' * n as seen_at,
+    n % 100 as demand
+from generate_series(1, {{ var('rows') }}) as given (n)
+"""
+
+
+def grow(url: str, runs: int) -> None:
+    """Measure the runner and psql at each size, and print tables and the spread of the peaks."""
+    peaks = []
+    print()
+    with scratch() as workspace:
+        write_profile(workspace, url)
+        _write_project(workspace)
+        for rows in SIZES:
+            taken = _measure(workspace, url, rows, runs)
+            peaks.append(peak_of(taken["runner"]))
+            print(f"memory: {rows:,} rows in one file, {runs} runs each\n{table(taken)}\n")
+    print(f"runner's peaks lie within {max(peaks) - min(peaks):.1f} MB")
+
+
+def _write_project(folder: Path) -> None:
+    (folder / "models").mkdir()
+    (folder / "models" / "pushes.yml").write_text(PROPERTIES)
+    (folder / "models" / "made_up.sql").write_text(MODEL.lstrip())
+
+
+def _measure(project: Path, url: str, rows: int, runs: int) -> dict[str, list[Measured]]:
+    commands = _commands(project, url, rows)
+    warm = taking_turns(commands, 1, project)
+    made = json.loads(warm["runner"][0].stdout)["audienceSize"]
+    if made != rows:
+        raise BenchError(f"{made:,} rows instead of {rows:,}")
+    return taking_turns(commands, runs, project)
+
+
+def _commands(project: Path, url: str, rows: int) -> Commands:
+    where = ["--project-dir", str(project), "--target", "bench", "--var", f"rows={rows}"]
+    script = project / f"{rows}.psql"
+    script.write_text(measured([AUDIENCES, "compile", "pushes", *where], ROOT).stdout)
+    run = [AUDIENCES, "run", "pushes", *where, "--output-dir", ".", "--json", "-q"]
+    return {"runner": run, "psql": psql(url, "-f", str(script))}

@@ -1,0 +1,129 @@
+"""A run never writes to the database, and asks for no more than SELECT."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner.database import open_session
+from runner.compiler import SNAPSHOT
+from runner.errors import DatabaseError, ProjectError
+from runner.settings import Settings
+from runner.execution import run
+from tests.support import AS_OF, LOAD_ORDER, ROOT, Database, run_layer3, run_project, tiny_project
+from tests.test_golden import assert_equal_to_golden
+
+
+def reader(database: Database, role: str) -> Any:
+    return database.target(user=role, password="reader secret")
+
+
+def run_as(database: Database, role: str, folder: Path) -> Any:
+    return run(
+        Settings(
+            ROOT,
+            "layer3-behavior",
+            reader(database, role),
+            parameters={"lookback_hours": "48", "cooling_hours": "12"},
+            as_of=AS_OF,
+            output_dir=folder,
+        )
+    )
+
+
+def grant_select(database: Database, role: str, *, temp: bool) -> None:
+    name = database.connection.info.dbname
+    database.execute(f"grant select on all tables in schema public to {role}")
+    database.execute(f'revoke temporary on database "{name}" from public')
+    if temp:
+        database.execute(f'grant temporary on database "{name}" to {role}')
+
+
+def test_a_model_with_a_writing_cte_is_refused(database: Database, tmp_path: Path) -> None:
+    writing = "with gone as (\n    delete from public.users returning id\n)\nselect 1 as user_id, 'x' as name from gone"
+    with pytest.raises(ProjectError, match=r"models/people.sql:2: .*says delete"):
+        run_project(tiny_project(tmp_path / "p", people=writing), database, tmp_path / "out")
+
+
+def test_the_snapshot_refuses_every_write_but_to_temp_tables(golden: Database) -> None:
+    before = golden.value("select count(*) from users")
+    with open_session(golden.target()) as session:
+        session.execute("create temp table allowed as select 1 as n")
+        for write in (
+            "delete from users",
+            "with gone as (delete from users returning id) select * from gone",
+            "insert into attributes (name) values ('x')",
+            "create table made (n int)",
+            "select setval('x', 1)",
+        ):
+            with pytest.raises(DatabaseError), session.transaction(SNAPSHOT):
+                session.execute(write)
+        with session.transaction(SNAPSHOT):
+            session.execute("insert into allowed values (2)")
+    assert golden.value("select count(*) from users") == before
+
+
+def test_a_function_that_writes_is_refused_by_the_server(
+    database: Database, tmp_path: Path
+) -> None:
+    database.execute("create table witness (n int)")
+    database.execute(
+        "create function sneak() returns int language sql as 'insert into witness values (1) returning n'"
+    )
+    people = "select public.sneak() as user_id, 'x' as name"
+    result = run_project(tiny_project(tmp_path / "p", people=people), database, tmp_path / "out")
+    assert result.status == "failed"
+    assert "read-only transaction" in (result.error or "")
+    assert database.value("select count(*) from witness") == 0
+
+
+def test_source_tables_see_no_write_in_their_statistics(golden: Database, tmp_path: Path) -> None:
+    counters = (
+        "select string_agg(relname || ' ' || n_tup_ins || ' ' || n_tup_upd || ' ' || n_tup_del, ',' "
+        "order by relname) from pg_stat_user_tables where schemaname = 'public'"
+    )
+    golden.execute("select pg_stat_force_next_flush()") if golden.value(
+        "select current_setting('server_version_num')::int >= 150000"
+    ) else time.sleep(1)
+    before = golden.value(counters)
+    run_layer3(golden, tmp_path)
+    time.sleep(0.2)  # a backend hands in its statistics when it ends
+    golden.execute("select pg_stat_clear_snapshot()")
+    assert golden.value(counters) == before
+    assert all(table in before for table in LOAD_ORDER)
+
+
+def test_select_and_temp_are_enough(golden: Database, role: str, tmp_path: Path) -> None:
+    grant_select(golden, role, temp=True)
+    result = run_as(golden, role, tmp_path)
+    assert result.working_tables == "temp tables"
+    assert_equal_to_golden(tmp_path, "48", "12")
+
+
+def test_without_temp_everything_is_inlined_into_the_same_files(
+    golden: Database, role: str, tmp_path: Path
+) -> None:
+    grant_select(golden, role, temp=False)
+    result = run_as(golden, role, tmp_path / "reader")
+    assert result.working_tables == "inlined (no TEMP privilege)"
+    assert_equal_to_golden(tmp_path / "reader", "48", "12")
+    built = run_layer3(golden, tmp_path / "built")
+    assert result.funnel == built.funnel
+    assert {file.sha256 for file in result.csv_files if not file.is_test_file} == {
+        file.sha256 for file in built.csv_files if not file.is_test_file
+    }
+
+
+def test_no_permission_on_one_table_is_named_and_nothing_is_published(
+    golden: Database, role: str, tmp_path: Path
+) -> None:
+    grant_select(golden, role, temp=True)
+    golden.execute(f"revoke select on wishlist_items from {role}")
+    result = run_as(golden, role, tmp_path)
+    assert (result.status, result.exit_code) == ("failed", 1)
+    assert "permission denied for table wishlist_items" in (result.error or "")
+    assert "grant the role" in (result.error or "")
+    assert list(tmp_path.iterdir()) == []
