@@ -27,13 +27,13 @@ def check_target(project: Project, target: Target) -> list[Check]:
     """Connection, server, rights, then every source table and column that the models read."""
     try:
         with open_session(target) as session:
-            return list(_checks(project, target, session))
+            return list(_checks(project, session))
     except AudienceError as problem:
         mend = "; ".join(part for part in (problem.looked_at, problem.mend) if part)
         return [Check("connection", False, problem.what, mend)]
 
 
-def _checks(project: Project, target: Target, session: Session) -> Iterator[Check]:
+def _checks(project: Project, session: Session) -> Iterator[Check]:
     server = session.server()
     yield Check("connection", True, f"database {server.database} as user {server.user}")
     yield _version(server)
@@ -68,8 +68,8 @@ def _source(session: Session, source: Source) -> Iterator[Check]:
     except DatabaseError as problem:
         yield Check(name, False, problem.what, where)
         return
-    for problem in problems:
-        yield Check(name, False, *problem)
+    for detail, mend in problems:
+        yield Check(name, False, detail, mend)
     if not problems:
         yield Check(name, True, f"{len(source.columns)} columns")
 

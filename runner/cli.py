@@ -243,9 +243,7 @@ def check(
 @app.command("demo")
 @reported
 def demo_command(
-    reset: Annotated[
-        bool, typer.Option("--reset", help="Make its data anew, and end.")
-    ] = False,
+    reset: Annotated[bool, typer.Option("--reset", help="Make its data anew, and end.")] = False,
 ) -> None:
     """Run the demo database and print its URL until Ctrl-C, or make its data anew."""
     from runner import demo

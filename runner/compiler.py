@@ -156,7 +156,8 @@ class CompiledAudience:
         if column in row.run_start:
             return _literal(milliseconds(run_start))
         first = _value(column, "first_row")
-        return f"case when first_row.is_found then {first} else {_literal(row.placeholders[column])} end"
+        stand_in = _literal(row.placeholders[column])
+        return f"case when first_row.is_found then {first} else {stand_in} end"
 
 
 def compile_audience(

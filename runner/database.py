@@ -20,6 +20,10 @@ from runner.errors import AudienceError, ConnectionLost, DatabaseError, Location
 from runner.profiles import Target
 from runner.templating import MappedSql
 
+Buffer = bytes | bytearray | memoryview
+"""What the driver hands out: one row of a COPY stream."""
+
+
 @dataclass(frozen=True)
 class Server:
     """What the server says of itself and of us."""
@@ -64,7 +68,7 @@ class Session:
             return result.fetchall()
 
     @contextmanager
-    def copy(self, sql: MappedSql, where: Location | None = None) -> Iterator[Iterable[bytes]]:
+    def copy(self, sql: MappedSql, where: Location | None = None) -> Iterator[Iterable[Buffer]]:
         """Stream `copy (...) to stdout`: one block for each row, as libpq promises.
 
         An error while the blocks are used stops the stream on the server.
@@ -74,9 +78,9 @@ class Session:
         with (
             translated_errors(self._target, sql, where),
             driver.cursor() as cursor,
-            cursor.copy(sql.text) as blocks,  # type: ignore[arg-type]
+            cursor.copy(sql.text) as blocks,
         ):
-            yield blocks  # type: ignore[misc]
+            yield blocks
 
     @contextmanager
     def transaction(self, begin: str) -> Iterator[None]:
@@ -85,7 +89,7 @@ class Session:
         try:
             yield
         except BaseException:
-            self._try_rollback("rollback")
+            self._try_rollback()
             raise
         self.execute("commit")
 
@@ -112,14 +116,14 @@ class Session:
     def _run(self, sql: str | MappedSql, where: Location | None) -> sqlalchemy.CursorResult[Any]:
         text = sql.text if isinstance(sql, MappedSql) else sql
         with translated_errors(self._target, sql, where):
-            return self._connection.exec_driver_sql(
-                text, execution_options={"no_parameters": True}
-            )
+            return self._connection.exec_driver_sql(text, execution_options={"no_parameters": True})
 
-    def _try_rollback(self, statement: str) -> None:
-        """After an error there may be no session left to roll back; the first error counts."""
+    def _try_rollback(self) -> None:
+        """After an error or a signal there may be no session to roll back; the first one counts."""
+        if self._connection.invalidated:
+            return
         try:
-            self.execute(statement)
+            self.execute("rollback")
         except DatabaseError:
             self._connection.invalidate()
 

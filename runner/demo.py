@@ -118,7 +118,7 @@ def _seed(server: EmbeddedServer, *, may_replace: bool, reset: bool) -> None:
         connection.execute(sql.SQL("create database {}").format(name))
         with psycopg.connect(server.url(DATABASE)) as seeding:
             for file in ("demo_schema.sql", "demo_seed.sql"):
-                seeding.execute((_HERE / file).read_text(encoding="utf-8"))  # type: ignore[call-overload]
+                seeding.execute((_HERE / file).read_text(encoding="utf-8"))
         with psycopg.connect(server.url(DATABASE), autocommit=True) as vacuuming:
             vacuuming.execute("vacuum analyze")
         # written last: a database without it was not finished

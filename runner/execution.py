@@ -285,13 +285,11 @@ def _count(progress: _Progress, session: Session) -> None:
         with progress.step(step.label, "count") as rows:
             counts = session.rows(compiled.count(step), where)
             by_kind = {str(kind): count for kind, count in counts if kind is not None}
-            rows[0] = sum(count for _, count in counts)
-        progress.funnel.append(FunnelCount(step.label, rows[0], by_kind))
+            total = rows[0] = sum(count for _, count in counts)
+        progress.funnel.append(FunnelCount(step.label, total, by_kind))
 
 
-def _export(
-    progress: _Progress, session: Session, claim: Claim | None, output: Output
-) -> None:
+def _export(progress: _Progress, session: Session, claim: Claim | None, output: Output) -> None:
     """Production file, then test file, of one audience type."""
     compiled = progress.compiled
     start = progress.identity.started_at if progress.identity else datetime.now(UTC)

@@ -54,15 +54,13 @@ class Graph:
         return [key for key in self.models if key in wanted]
 
 
-def build_graph(
-    roots: Iterable[Model], render: Callable[[str], RenderedModel]
-) -> Graph:
+def build_graph(roots: Iterable[Model], render: Callable[[str], RenderedModel]) -> Graph:
     """Follow `ref` from the roots. Raises `ProjectError` that names a cycle in full."""
-    roots = tuple(model.name for model in roots)
+    names = tuple(model.name for model in roots)
     ordered: dict[str, RenderedModel] = {}
-    for root in roots:
-        _visit(root, (), ordered, render)
-    return Graph(ordered, roots)
+    for name in names:
+        _visit(name, (), ordered, render)
+    return Graph(ordered, names)
 
 
 def _visit(

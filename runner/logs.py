@@ -47,12 +47,11 @@ class ProgressHandler(logging.Handler):
 
         self._console = Console(stderr=True, highlight=False)
         self._status = self._console.status("starting ...")
-
-    def start(self) -> None:
         self._status.start()
 
-    def stop(self) -> None:
+    def close(self) -> None:
         self._status.stop()
+        super().close()
 
     def emit(self, record: logging.LogRecord) -> None:
         from rich.markup import escape
@@ -78,12 +77,9 @@ def logging_to_stderr(log_format: LogFormat, *, is_quiet: bool) -> Iterator[None
     logger.setLevel(logging.ERROR if is_quiet else level)
     logger.propagate = False
     try:
-        if is_progress:
-            handler.start()
         yield
     finally:
-        if is_progress:
-            handler.stop()
+        handler.close()
         logger.removeHandler(handler)
         logger.level, logger.propagate = previous
 

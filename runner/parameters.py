@@ -143,9 +143,7 @@ def _within(parameter: Parameter, value: Decimal | int) -> bool:
     )
 
 
-def _window(
-    project: Project, audience: Audience, values: Values, as_of: datetime
-) -> Window | None:
+def _window(project: Project, audience: Audience, values: Values, as_of: datetime) -> Window | None:
     if audience.window is None:
         return None
     ago = {

@@ -144,9 +144,7 @@ def _profile_name(document: YamlDocument) -> str:
     )
 
 
-def _target(
-    document: YamlDocument, at: Loc, render: _Renderer, *, is_offline: bool
-) -> Target:
+def _target(document: YamlDocument, at: Loc, render: _Renderer, *, is_offline: bool) -> Target:
     given = document.data[at[0]][at[1]][at[2]]
     if not isinstance(given, dict):
         raise ProfileError("a target is a mapping", where=document.location(at))
@@ -163,7 +161,9 @@ def _target(
 
 
 def _moved(lines: dict[Loc, int], at: Loc) -> dict[Loc, int]:
-    return {("target", *loc[len(at) :]): line for loc, line in lines.items() if loc[: len(at)] == at}
+    return {
+        ("target", *loc[len(at) :]): line for loc, line in lines.items() if loc[: len(at)] == at
+    }
 
 
 class _Renderer:

@@ -262,7 +262,9 @@ def _check_audience(project: Project, audience: Audience) -> None:
                 where=project.audience_location(audience, *below),
                 mend=did_you_mean(name, project.models),
             )
-    _check_unique(project, audience, "audience_type", [one.audience_type for one in audience.outputs])
+    _check_unique(
+        project, audience, "audience_type", [one.audience_type for one in audience.outputs]
+    )
     _check_unique(project, audience, "file", [one.file for one in audience.outputs])
     for index, output in enumerate(audience.outputs):
         _check_test_row(project, audience, index, output)

@@ -58,7 +58,7 @@ def _lines(compiled: CompiledAudience, target: Target, started_at: datetime) -> 
     for name in compiled.tables:
         yield f"\n{compiled.create(name).text};"
     yield "\ncommit;"
-    yield f"\n-- One snapshot for all files, and nothing can be written but temp tables\n{SNAPSHOT};"
+    yield f"\n-- One snapshot for all files; only temp tables can be written\n{SNAPSHOT};"
     activity = compiled.audience.activity_model
     if activity not in compiled.tables:
         yield from _stop_without_activity(compiled)

@@ -79,7 +79,7 @@ class RenderedModel:
 class _TagLines(Extension):
     """Tags each line of a template's text, and each expression, with its line number."""
 
-    def filter_stream(self, stream: TokenStream) -> Iterator[Token]:  # type: ignore[override]
+    def filter_stream(self, stream: TokenStream) -> Iterator[Token]:
         for token in stream:
             if token.type == "data":
                 lines = token.value.split("\n")
@@ -98,7 +98,9 @@ class _TextValue(str):
 
 
 def _finalized(value: Any) -> Any:
-    return f"{_BODY_OF_VALUE[0]}{value}{_BODY_OF_VALUE[1]}" if isinstance(value, _TextValue) else value
+    return (
+        f"{_BODY_OF_VALUE[0]}{value}{_BODY_OF_VALUE[1]}" if isinstance(value, _TextValue) else value
+    )
 
 
 _JINJA = SandboxedEnvironment(
@@ -128,7 +130,9 @@ def render(
         raise _jinja_error(model, problem.lineno, problem) from None
     except Exception as problem:
         raise _jinja_error(model, _template_line(problem), problem) from None
-    return RenderedModel(model, _untagged(tagged, model.path), tuple(words.refs), words.materialized)
+    return RenderedModel(
+        model, _untagged(tagged, model.path), tuple(words.refs), words.materialized
+    )
 
 
 def _jinja_error(model: Model, line: int | None, problem: Exception) -> ProjectError:

@@ -13,7 +13,9 @@ from runner.errors import Location, UsageError, did_you_mean
 
 Loc = tuple[str | int, ...]
 
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times faster where libyaml is built in
+_LOADER = getattr(
+    yaml, "CSafeLoader", yaml.SafeLoader
+)  # ten times faster where libyaml is built in
 
 
 class StrictModel(BaseModel):
@@ -112,7 +114,9 @@ def _keys_at(model: type[BaseModel], loc: Loc) -> list[str]:
     current: Any = model
     for step in loc:
         if isinstance(step, str) and isinstance(current, type) and issubclass(current, BaseModel):
-            current = current.model_fields[step].annotation if step in current.model_fields else None
+            current = (
+                current.model_fields[step].annotation if step in current.model_fields else None
+            )
         current = _model_within(current)
     is_model = isinstance(current, type) and issubclass(current, BaseModel)
     if not is_model:

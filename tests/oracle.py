@@ -66,12 +66,16 @@ def recent_activity(tables: Tables, as_of: datetime, parameters: Parameters) -> 
     for item in tables["inventory_items"]:
         if item["status"] == "OPEN_FOR_TRADE":
             found.append(
-                Action(item["user_id"], "closet_add", item["product_variant_id"], item["created_at"])
+                Action(
+                    item["user_id"], "closet_add", item["product_variant_id"], item["created_at"]
+                )
             )
     for item in tables["wishlist_items"]:
         if item["deleted_at"] == 0:
             found.append(
-                Action(item["user_id"], "wishlist_add", item["product_variant_id"], item["created_at"])
+                Action(
+                    item["user_id"], "wishlist_add", item["product_variant_id"], item["created_at"]
+                )
             )
     for offer in tables["offers"]:
         items = [item for item in tables["offer_items"] if item["offer_id"] == offer["id"]]
@@ -89,7 +93,10 @@ def demand_kind(action: Action) -> str:
 
 def demand_counts(tables: Tables) -> dict[str, dict[Any, int]]:
     alive = {user["id"] for user in tables["users"] if user["deleted_at"] == 0}
-    counts: dict[str, dict[Any, int]] = {"inventory": defaultdict(int), "wishlist": defaultdict(int)}
+    counts: dict[str, dict[Any, int]] = {
+        "inventory": defaultdict(int),
+        "wishlist": defaultdict(int),
+    }
     for item in tables["inventory_items"]:
         if item["status"] == "OPEN_FOR_TRADE" and item["user_id"] in alive:
             counts["inventory"][item["product_variant_id"]] += 1

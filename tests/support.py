@@ -111,7 +111,9 @@ def run_layer3(
     )
 
 
-def rows_of(result: RunResult, audience_type: str, *, is_test: bool = False) -> list[dict[str, str]]:
+def rows_of(
+    result: RunResult, audience_type: str, *, is_test: bool = False
+) -> list[dict[str, str]]:
     """One published file, parsed."""
     (path,) = (
         file.path
@@ -230,7 +232,9 @@ class Marketplace:
         value = (
             values[0]["id"]
             if values
-            else self.add("attribute_values", value=size, attribute_id=attribute, key=f"{attribute}{size}")
+            else self.add(
+                "attribute_values", value=size, attribute_id=attribute, key=f"{attribute}{size}"
+            )
         )
         self.add(
             "attribute_preferences",
@@ -241,13 +245,19 @@ class Marketplace:
         )
 
     def variant(self, index_cache: Any = None, product: uuid.UUID | None = None) -> uuid.UUID:
-        return self.add("product_variants", product_id=product or self.product, index_cache=index_cache)
+        return self.add(
+            "product_variants", product_id=product or self.product, index_cache=index_cache
+        )
 
     def closet(
         self, user: uuid.UUID, variant: uuid.UUID, at: datetime, status: str = "OPEN_FOR_TRADE"
     ) -> uuid.UUID:
         return self.add(
-            "inventory_items", user_id=user, product_variant_id=variant, status=status, created_at=at
+            "inventory_items",
+            user_id=user,
+            product_variant_id=variant,
+            status=status,
+            created_at=at,
         )
 
     def wish(
@@ -271,11 +281,18 @@ class Marketplace:
         deleted_at: int = 0,
     ) -> uuid.UUID:
         offer = self.add(
-            "offers", creator_user_id=user, created_at=at, offer_status=status, deleted_at=deleted_at
+            "offers",
+            creator_user_id=user,
+            created_at=at,
+            offer_status=status,
+            deleted_at=deleted_at,
         )
         for variant in variants:
             self.add(
-                "offer_items", offer_id=offer, product_variant_id=variant, offer_item_owner="CREATOR"
+                "offer_items",
+                offer_id=offer,
+                product_variant_id=variant,
+                offer_item_owner="CREATOR",
             )
         return offer
 

@@ -25,7 +25,18 @@ def psql(database: Database, script: str, folder: Path) -> subprocess.CompletedP
     info = database.connection.info
     folder.mkdir(exist_ok=True)
     return subprocess.run(
-        [binaries() / "psql", "-X", "-h", info.host, "-p", str(info.port), "-U", info.user, "-d", info.dbname],
+        [
+            binaries() / "psql",
+            "-X",
+            "-h",
+            info.host,
+            "-p",
+            str(info.port),
+            "-U",
+            info.user,
+            "-d",
+            info.dbname,
+        ],
         input=script,
         cwd=folder,
         env={**os.environ, "PGPASSWORD": info.password or ""},
@@ -66,7 +77,9 @@ def test_psql_takes_a_script_whose_final_models_are_inlined(
     result = run_project(project, database, tmp_path / "run")
     assert result.identity is not None
     compiled = compile_audience(load_project(project), "tiny", {}, AS_OF)
-    done = psql(database, psql_script(compiled, OFFLINE, result.identity.started_at), tmp_path / "psql")
+    done = psql(
+        database, psql_script(compiled, OFFLINE, result.identity.started_at), tmp_path / "psql"
+    )
     assert (done.returncode, done.stderr) == (0, "")
     for path in (tmp_path / "psql").iterdir():
         assert path.read_bytes() == (tmp_path / "run" / path.name).read_bytes()
@@ -80,7 +93,9 @@ def test_one_model_is_a_stand_alone_select(golden: Database) -> None:
 
 
 def test_a_model_of_another_audience_is_unknown() -> None:
-    with pytest.raises(UsageError, match=r"no model 'layer3_enrichd'; did you mean layer3_enriched"):
+    with pytest.raises(
+        UsageError, match=r"no model 'layer3_enrichd'; did you mean layer3_enriched"
+    ):
         compile_model(load_project(ROOT), "layer3-behavior", "layer3_enrichd", {}, AS_OF)
 
 
@@ -95,7 +110,10 @@ def test_a_folder_gets_the_script_and_every_model(golden: Database, tmp_path: Pa
 
 def test_the_script_has_the_targets_settings_and_session_statements() -> None:
     target = Target(
-        name="t", type="demo", settings={"work_mem": "64MB"}, session=["set enable_nestloop to off;"]
+        name="t",
+        type="demo",
+        settings={"work_mem": "64MB"},
+        session=["set enable_nestloop to off;"],
     )
     compiled = compile_audience(load_project(ROOT), "layer3-behavior", {}, AS_OF)
     script = psql_script(compiled, target, AS_OF)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import shutil
 from datetime import timedelta
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ from hypothesis import strategies as st
 from tests import oracle
 from tests.support import AS_OF, Database, Marketplace, hours_ago, run_layer3
 
-NAMES = st.sampled_from([None, "", "  ", "\t", "Ana", "O'B", 'a"b', "a,b", "Two\nLines", "=1+1", "Zoë", "李"])
+NAMES = st.sampled_from(
+    [None, "", "  ", "\t", "Ana", "O'B", 'a"b', "a,b", "Two\nLines", "=1+1", "Zoë", "李"]
+)
 SIZES = st.sampled_from(["9", "10.5", "", "  "])
 CACHES = st.sampled_from([None, {}, {"mens_size": None}, {"mens_size": ""}, {"mens_size": "9.0"}])
 PARAMETERS = st.builds(
@@ -41,7 +44,9 @@ def moments(draw: st.DrawFn, parameters: oracle.Parameters) -> Any:
 def marketplaces(draw: st.DrawFn) -> tuple[Marketplace, oracle.Parameters]:
     market = Marketplace()
     parameters = draw(PARAMETERS)
-    products = [market.add("products", name=name) for name in ("Plain", 'Say "hi", ok', "Two\nLines")]
+    products = [
+        market.add("products", name=name) for name in ("Plain", 'Say "hi", ok', "Two\nLines")
+    ]
     variants = [
         market.variant(draw(CACHES), draw(st.sampled_from(products)))
         for _ in range(draw(st.integers(1, 4)))
@@ -78,11 +83,15 @@ def _user(draw: st.DrawFn, market: Marketplace) -> Any:
 
 def _shuffle_item_ids(draw: st.DrawFn, market: Marketplace, offer: Any) -> None:
     items = [item for item in market.tables["offer_items"] if item["offer_id"] == offer]
-    for item, new_id in zip(items, draw(st.permutations([one["id"] for one in items])), strict=True):
+    for item, new_id in zip(
+        items, draw(st.permutations([one["id"] for one in items])), strict=True
+    ):
         item["id"] = new_id
 
 
-def check(database: Database, folder: Path, market: Marketplace, parameters: oracle.Parameters) -> None:
+def check(
+    database: Database, folder: Path, market: Marketplace, parameters: oracle.Parameters
+) -> None:
     market.load(database)
     shutil.rmtree(folder, ignore_errors=True)
     expected = oracle.audience(market.tables, AS_OF, parameters)
@@ -90,7 +99,7 @@ def check(database: Database, folder: Path, market: Marketplace, parameters: ora
     result = run_layer3(database, folder, **vars(parameters))
     assert result.status == ("success" if has_activity else "no_activity"), result.error
     made = {
-        file.audience_type: list(csv.reader(open(file.path, newline="", encoding="utf-8")))[1:]
+        file.audience_type: list(csv.reader(StringIO(file.path.read_bytes().decode())))[1:]
         for file in result.csv_files
         if not file.is_test_file
     }

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from runner.database import open_session
 from runner.compiler import SNAPSHOT
+from runner.database import open_session
 from runner.errors import DatabaseError, ProjectError
-from runner.settings import Settings
 from runner.execution import run
+from runner.settings import Settings
 from tests.support import AS_OF, LOAD_ORDER, ROOT, Database, run_layer3, run_project, tiny_project
 from tests.test_golden import assert_equal_to_golden
 

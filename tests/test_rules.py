@@ -267,9 +267,7 @@ def test_the_next_best_does_not_replace_a_strongest_in_demand(
 def test_a_profile_without_first_name_is_dropped_only_if_asked_to(
     market: Marketplace, make: Make, required: bool, first_name: str | None
 ) -> None:
-    nameless, named = (
-        market.user(first_name=name, sizes=["9"]) for name in (first_name, "Ana")
-    )
+    nameless, named = (market.user(first_name=name, sizes=["9"]) for name in (first_name, "Ana"))
     for user in (nameless, named):
         market.closet(user, market.variant(), IN_WINDOW)
     users = users_in(make(require_complete_profile=required))["closet_add"]
@@ -300,7 +298,9 @@ def test_rows_are_ordered_by_the_newest_action_of_any_kind_then_user(
     assert users_in(make())["offer_created"] == [str(user) for user in expected]
 
 
-def test_the_clock_of_a_run_is_its_as_of_time(market: Marketplace, database: Database, tmp_path: Path) -> None:
+def test_the_clock_of_a_run_is_its_as_of_time(
+    market: Marketplace, database: Database, tmp_path: Path
+) -> None:
     user = market.user()
     market.closet(user, market.variant(), hours_ago(100))
     market.load(database)

@@ -134,11 +134,13 @@ def test_null_and_empty_text_are_both_an_empty_unquoted_field(
     database: Database, tmp_path: Path
 ) -> None:
     market = Marketplace()
-    market.closet(market.user(username=None, first_name=""), market.variant({"mens_size": ""}), hours_ago(24))
+    market.closet(
+        market.user(username=None, first_name=""), market.variant({"mens_size": ""}), hours_ago(24)
+    )
     market.load(database)
     result = run_layer3(database, tmp_path, min_wishlist_count=0)
     (path,) = tmp_path.glob("recent-closet-adders_2*.csv")
-    header, line = path.read_text().splitlines()
+    _, line = path.read_text().splitlines()
     assert result.status == "success"
     assert line.split(",")[1:5] == ["", "", "", ""]
     assert path.read_bytes().endswith(b"\n")
@@ -157,7 +159,12 @@ def test_no_activity_is_success_without_files(database: Database, tmp_path: Path
 def test_a_dry_run_has_the_same_numbers_and_no_files(golden: Database, tmp_path: Path) -> None:
     real = run_layer3(golden, tmp_path / "real")
     settings = Settings(
-        ROOT, "layer3-behavior", golden.target(), as_of=AS_OF, output_dir=tmp_path / "dry", is_dry_run=True
+        ROOT,
+        "layer3-behavior",
+        golden.target(),
+        as_of=AS_OF,
+        output_dir=tmp_path / "dry",
+        is_dry_run=True,
     )
     dry = run(settings)
     assert dry.status == "success"
@@ -167,7 +174,9 @@ def test_a_dry_run_has_the_same_numbers_and_no_files(golden: Database, tmp_path:
     assert not (tmp_path / "dry").exists()
 
 
-def test_crlf_ends_rows_but_leaves_newlines_inside_fields(database: Database, tmp_path: Path) -> None:
+def test_crlf_ends_rows_but_leaves_newlines_inside_fields(
+    database: Database, tmp_path: Path
+) -> None:
     people = "select n as user_id, E'two\\nlines' as name from generate_series(1, 3) as given (n)"
     project = tiny_project(tmp_path / "p", line_ending="crlf", people=people)
     result = run_project(project, database, tmp_path / "out")
@@ -197,7 +206,11 @@ def test_one_failed_type_leaves_the_others_published(database: Database, tmp_pat
     assert [failure.audience_type for failure in result.failures] == ["second"]
     assert "division by zero" in result.failures[0].message
     assert "models/second_file.sql" in result.failures[0].message
-    assert [name.split("_")[0] for name in published(tmp_path / "out")] == ["first", "first", "tiny"]
+    assert [name.split("_")[0] for name in published(tmp_path / "out")] == [
+        "first",
+        "first",
+        "tiny",
+    ]
     (manifest,) = (tmp_path / "out").glob("*.json")
     assert json.loads(manifest.read_text())["status"] == "partial"
 
@@ -212,7 +225,9 @@ def test_all_or_nothing_publishes_nothing_if_one_type_fails(
 
 
 def test_a_failed_shared_step_publishes_nothing(database: Database, tmp_path: Path) -> None:
-    people = "select n as user_id, (1 / (n - 2))::text as name from generate_series(1, 3) as given (n)"
+    people = (
+        "select n as user_id, (1 / (n - 2))::text as name from generate_series(1, 3) as given (n)"
+    )
     project = tiny_project(tmp_path / "p", people=people)
     result = run_project(project, database, tmp_path / "out")
     assert (result.status, result.success, result.exit_code) == ("failed", False, 1)
@@ -221,9 +236,7 @@ def test_a_failed_shared_step_publishes_nothing(database: Database, tmp_path: Pa
 
 
 def test_if_every_type_fails_the_run_fails(database: Database, tmp_path: Path) -> None:
-    project = tiny_project(
-        tmp_path / "p", first_file=BROKEN_SECOND, second_file=BROKEN_SECOND
-    )
+    project = tiny_project(tmp_path / "p", first_file=BROKEN_SECOND, second_file=BROKEN_SECOND)
     result = run_project(project, database, tmp_path / "out")
     assert result.status == "failed"
     assert "first_file.sql" in (result.error or "")

@@ -19,6 +19,7 @@ select
     demand_count as wishlist_count,
     newest_activity_at
 from enriched
-where action_type = 'closet_add'
+where
+    action_type = 'closet_add'
     and keep_demand
     and keep_profile

@@ -33,5 +33,5 @@ select
     count(*) as inventory_count
 from inventory_items
 inner join users on inventory_items.user_id = users.user_id
-where inventory_items.variant_id in (select variant_id from variants_in_play)
+where inventory_items.variant_id in (select variants_in_play.variant_id from variants_in_play)
 group by inventory_items.variant_id

@@ -19,6 +19,7 @@ select
     demand_count as inventory_count,
     newest_activity_at
 from enriched
-where action_type = 'offer_created'
+where
+    action_type = 'offer_created'
     and keep_demand
     and keep_profile

@@ -29,32 +29,20 @@ attribute_values as (
 
     select * from {{ ref('stg_attribute_values') }}
 
-),
-
--- Of several preferred sizes the one with the smallest id counts.
-ranked as (
-
-    select
-        user_preferences.user_id,
-        attribute_values.attribute_value as preferred_size,
-        row_number() over (
-            partition by user_preferences.user_id
-            order by attribute_preferences.attribute_preference_id
-        ) as preference_rank
-    from user_preferences
-    inner join attribute_preferences
-        on user_preferences.user_preference_id = attribute_preferences.user_preference_id
-    inner join attributes
-        on attribute_preferences.attribute_id = attributes.attribute_id
-    inner join attribute_values
-        on attribute_preferences.attribute_value_id = attribute_values.attribute_value_id
-    where user_preferences.user_id in (select user_id from prioritized)
-        and attributes.attribute_name = '{{ var('size_attribute') }}'
-
 )
 
-select
-    user_id,
-    preferred_size
-from ranked
-where preference_rank = 1
+-- Of several preferred sizes the one with the smallest id counts.
+select distinct on (user_preferences.user_id)
+    user_preferences.user_id,
+    attribute_values.attribute_value as preferred_size
+from user_preferences
+inner join attribute_preferences
+    on user_preferences.user_preference_id = attribute_preferences.user_preference_id
+inner join attributes
+    on attribute_preferences.attribute_id = attributes.attribute_id
+inner join attribute_values
+    on attribute_preferences.attribute_value_id = attribute_values.attribute_value_id
+where
+    user_preferences.user_id in (select prioritized.user_id from prioritized)
+    and attributes.attribute_name = '{{ var('size_attribute') }}'
+order by user_preferences.user_id, attribute_preferences.attribute_preference_id

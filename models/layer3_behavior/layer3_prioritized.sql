@@ -46,23 +46,11 @@ judged as (
         end as keep_demand
     from counted
 
-),
+)
 
 -- Each user has one candidate here, unless use_next_best_action lets weaker ones in: then the
 -- strongest that is in demand wins, and without any the strongest.
-ranked as (
-
-    select
-        *,
-        row_number() over (
-            partition by user_id
-            order by keep_demand desc, action_rank
-        ) as choice_rank
-    from judged
-
-)
-
-select
+select distinct on (user_id)
     user_id,
     action_type,
     action_id,
@@ -71,5 +59,5 @@ select
     created_at,
     demand_count,
     keep_demand
-from ranked
-where choice_rank = 1
+from judged
+order by user_id asc, keep_demand desc, action_rank asc

@@ -35,4 +35,4 @@ from users
 -- a miss means never seen, or no size stated: an empty field in the file
 left join user_activities on users.user_id = user_activities.user_id
 left join preferred_size on users.user_id = preferred_size.user_id
-where users.user_id in (select user_id from prioritized)
+where users.user_id in (select prioritized.user_id from prioritized)

@@ -1,7 +1,8 @@
 -- One row per action that a living user took in the window.
 with
 
-users as (
+-- not materialized: it is read in three arms, and each finds its few users by index
+users as not materialized (
 
     select * from {{ ref('stg_users') }}
 
@@ -54,7 +55,8 @@ closet_adds as (
         inventory_items.created_at
     from inventory_items
     inner join users on inventory_items.user_id = users.user_id
-    where inventory_items.created_at >= '{{ run_started_at }}'::timestamptz
+    where
+        inventory_items.created_at >= '{{ run_started_at }}'::timestamptz
         - interval '1 hour' * ({{ var('lookback_hours') }} - {{ var('cooling_hours') }})
         and inventory_items.created_at < '{{ run_started_at }}'::timestamptz
         - interval '1 hour' * {{ var('cooling_hours') }}
@@ -71,7 +73,8 @@ wishlist_adds as (
         wishlist_items.created_at
     from wishlist_items
     inner join users on wishlist_items.user_id = users.user_id
-    where wishlist_items.created_at >= '{{ run_started_at }}'::timestamptz
+    where
+        wishlist_items.created_at >= '{{ run_started_at }}'::timestamptz
         - interval '1 hour' * ({{ var('lookback_hours') }} - {{ var('cooling_hours') }})
         and wishlist_items.created_at < '{{ run_started_at }}'::timestamptz
         - interval '1 hour' * {{ var('cooling_hours') }}
@@ -86,7 +89,8 @@ recent_offers as (
         offers.created_at
     from offers
     inner join users on offers.creator_user_id = users.user_id
-    where offers.created_at >= '{{ run_started_at }}'::timestamptz
+    where
+        offers.created_at >= '{{ run_started_at }}'::timestamptz
         - interval '1 hour' * ({{ var('lookback_hours') }} - {{ var('cooling_hours') }})
         and offers.created_at < '{{ run_started_at }}'::timestamptz
         - interval '1 hour' * {{ var('cooling_hours') }}
@@ -100,7 +104,7 @@ first_offer_items as (
         offer_id,
         (array_agg(variant_id order by offer_item_id))[1] as variant_id
     from offer_items
-    where offer_id in (select offer_id from recent_offers)
+    where offer_id in (select recent_offers.offer_id from recent_offers)
     group by offer_id
 
 ),

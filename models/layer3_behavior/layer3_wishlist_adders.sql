@@ -19,6 +19,7 @@ select
     demand_count as inventory_count,
     newest_activity_at
 from enriched
-where action_type = 'wishlist_add'
+where
+    action_type = 'wishlist_add'
     and keep_demand
     and keep_profile

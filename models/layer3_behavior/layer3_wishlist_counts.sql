@@ -33,5 +33,5 @@ select
     count(*) as wishlist_count
 from wishlist_items
 inner join users on wishlist_items.user_id = users.user_id
-where wishlist_items.variant_id in (select variant_id from variants_in_play)
+where wishlist_items.variant_id in (select variants_in_play.variant_id from variants_in_play)
 group by wishlist_items.variant_id
