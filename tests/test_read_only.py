@@ -10,9 +10,10 @@ import pytest
 
 from runner.compiler import SNAPSHOT
 from runner.database import open_session
-from runner.errors import DatabaseError, ProjectError
+from runner.errors import DatabaseError, ExportError, ProjectError
 from runner.execution import run
 from runner.settings import Settings
+from runner.templating import MappedSql
 from tests.support import AS_OF, LOAD_ORDER, ROOT, Database, run_layer3, run_project, tiny_project
 from tests.test_golden import assert_equal_to_golden
 
@@ -127,3 +128,34 @@ def test_no_permission_on_one_table_is_named_and_nothing_is_published(
     assert "permission denied for table wishlist_items" in (result.error or "")
     assert "grant the role" in (result.error or "")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("row", [1, 5_000, 200_000])
+def test_an_error_in_the_middle_of_a_stream_leaves_a_usable_session(
+    database: Database, row: int
+) -> None:
+    failing = (
+        f"copy (select 1 / (n - {row}) from generate_series(1, 300000) as given (n)) to stdout"
+    )
+    with open_session(database.target()) as session, session.transaction(SNAPSHOT):
+        with (
+            pytest.raises(DatabaseError, match="division by zero"),
+            session.savepoint(),
+            session.copy(MappedSql(failing)) as blocks,
+        ):
+            sum(1 for _ in blocks)
+        assert session.rows("select 1")[0][0] == 1
+
+
+def test_a_stream_that_is_left_is_cancelled_on_the_server(database: Database) -> None:
+    endless = "copy (select generate_series(1, 1000000000)) to stdout"
+    with open_session(database.target()) as session, session.transaction(SNAPSHOT):
+        with (
+            pytest.raises(ExportError),
+            session.savepoint(),
+            session.copy(MappedSql(endless)) as blocks,
+        ):
+            for number, _ in enumerate(blocks):
+                if number == 1000:
+                    raise ExportError("the disk is full")
+        assert session.rows("select 1")[0][0] == 1
