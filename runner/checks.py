@@ -37,8 +37,7 @@ def _checks(project: Project, session: Session) -> Iterator[Check]:
     server = session.server()
     yield Check("connection", True, f"database {server.database} as user {server.user}")
     yield _version(server)
-    kind = "standby: models will be inlined" if server.is_standby else "primary"
-    yield Check("kind", True, kind)
+    yield Check("kind", True, "standby" if server.is_standby else "primary")
     yield _temp(server)
     for source in project.sources.values():
         yield from _source(session, source)
@@ -51,7 +50,7 @@ def _version(server: Server) -> Check:
 
 
 def _temp(server: Server) -> Check:
-    if server.may_create_temp:
+    if server.can_build:
         return Check("temp tables", True, "may be created")
     return Check("temp tables", True, "may not be created: models will be inlined, which is slower")
 
