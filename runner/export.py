@@ -21,7 +21,7 @@ from typing import IO
 from runner.compiler import file_timestamp
 from runner.database import Buffer
 from runner.errors import ExportError
-from runner.properties import Audience, Output
+from runner.properties import Audience
 from runner.results import CsvFile
 
 BUFFER_BYTES = 1 << 14
@@ -78,9 +78,6 @@ class Claim:
     def timestamp(self) -> str:
         return file_timestamp(self.started_at)
 
-    def file_name(self, output: Output, *, is_test: bool) -> str:
-        return f"{output.file}{'_TEST' if is_test else ''}_{self.timestamp}.csv"
-
     def manifest_path(self, audience: Audience) -> Path:
         return self.folder / f"{audience.name}_{self.timestamp}.json"
 
@@ -134,7 +131,7 @@ def _claim(folder: Path, audience: Audience, started_at: datetime) -> Claim:
 
 def _taken(claim: Claim, audience: Audience) -> bool:
     names = [
-        claim.file_name(output, is_test=is_test)
+        output.file_name(claim.timestamp, is_test=is_test)
         for output in audience.outputs
         for is_test in (False, True)
     ]

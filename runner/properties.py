@@ -181,6 +181,10 @@ class Output(StrictModel):
                 raise ValueError(f"{item!r} is not a column name, with asc or desc behind it")
         return order_by
 
+    def file_name(self, timestamp: str, *, is_test: bool) -> str:
+        """The name of its production or test file; nobody else makes one."""
+        return f"{self.file}{'_TEST' if is_test else ''}_{timestamp}.csv"
+
     @property
     def ordering(self) -> list[tuple[str, str]]:
         """Pairs of column and direction."""

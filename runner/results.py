@@ -12,6 +12,7 @@ from runner.errors import EXIT_DONE, EXIT_FAILED, EXIT_PARTIAL
 from runner.parameters import CheckedParameters, instant
 
 Status = Literal["success", "no_activity", "partial", "failed"]
+StepKind = Literal["prepare", "table", "count", "file", "test_file"]
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Step:
     """One thing done on the server. `rows` is None where none were made; time in milliseconds."""
 
     name: str
-    kind: Literal["prepare", "table", "count", "file", "test_file"]
+    kind: StepKind
     rows: int | None
     milliseconds: int
 

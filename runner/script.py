@@ -98,8 +98,8 @@ def _stop_without_activity(compiled: CompiledAudience) -> Iterator[str]:
 def _files(compiled: CompiledAudience, output: Output, started_at: datetime) -> Iterator[str]:
     stamp = file_timestamp(started_at)
     selects = {
-        f"{output.file}_{stamp}.csv": compiled.export_select(output),
-        f"{output.file}_TEST_{stamp}.csv": compiled.test_row_select(output, started_at),
+        output.file_name(stamp, is_test=False): compiled.export_select(output),
+        output.file_name(stamp, is_test=True): compiled.test_row_select(output, started_at),
     }
     for name, select in selects.items():
         if "\n" in select.text:  # \copy takes one line only

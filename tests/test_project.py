@@ -20,7 +20,7 @@ README = (ROOT / "README.md").read_text()
 MODULES = [
     "errors", "yaml_files", "properties", "profiles", "project", "parameters", "sqltokens",
     "templating", "sqlcheck", "graph", "compiler", "script", "results", "settings", "database",
-    "checks", "export", "execution", "embedded", "demo", "logs", "display", "cli",
+    "checks", "export", "progress", "execution", "embedded", "demo", "logs", "display", "cli",
 ]  # fmt: skip
 
 

@@ -1,0 +1,191 @@
+"""What a run has done so far, and the telling of it: the only module that logs."""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+
+from runner import __version__
+from runner.compiler import CompiledAudience, inlined
+from runner.database import Server, Session
+from runner.errors import AudienceError, ConnectionLost
+from runner.parameters import instant
+from runner.properties import Output
+from runner.results import (
+    CsvFile,
+    FunnelCount,
+    RunIdentity,
+    RunResult,
+    Status,
+    Step,
+    StepKind,
+    TypeFailure,
+)
+from runner.settings import Settings
+
+log = logging.getLogger("runner.run")
+
+
+@dataclass
+class Progress:
+    """What a run has done so far. `alive` are the audience types that can still be published."""
+
+    settings: Settings
+    compiled: CompiledAudience
+    identity: RunIdentity | None = None
+    working_tables: str | None = None
+    alive: list[str] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
+    funnel: list[FunnelCount] = field(default_factory=list)
+    files: list[CsvFile] = field(default_factory=list)
+    failures: list[TypeFailure] = field(default_factory=list)
+    manifest: Path | None = None
+
+    def begin(self, compiled: CompiledAudience, started_at: datetime) -> None:
+        self.compiled = compiled
+        self.alive = [output.audience_type for output in compiled.audience.outputs]
+        self.identity = RunIdentity(
+            run_id=str(uuid.uuid4()),
+            audience=compiled.audience.name,
+            target=self.settings.target.name,
+            started_at=started_at,
+            parameters=compiled.parameters,
+            project_version=__version__,
+            models_hash=compiled.project.models_hash,
+            automation_id=self.settings.automation_id,
+            is_dry_run=self.settings.is_dry_run,
+        )
+        _tell("run_started", _opening(self.identity), **self.identity.as_json())
+
+    def use(self, server: Server) -> None:
+        """Settle how models are held on this server."""
+        if not server.can_build:
+            self.compiled = inlined(self.compiled)
+        self.working_tables = server.working_tables
+        _tell(
+            "connected",
+            f"PostgreSQL {server.version}, database {server.database}, user {server.user}; "
+            f"models: {server.working_tables}",
+            server_version=server.version,
+            working_tables=server.working_tables,
+        )
+
+    @property
+    def started_at(self) -> datetime:
+        assert self.identity is not None, "begin() comes first"
+        return self.identity.started_at
+
+    @property
+    def outputs(self) -> list[Output]:
+        wanted = self.compiled.audience.outputs
+        return [output for output in wanted if output.audience_type in self.alive]
+
+    def types_of(self, model: str) -> frozenset[str]:
+        """The types that fall with a model; all of them if it only counts."""
+        return self.compiled.types_needing(model) or frozenset(self.alive)
+
+    def needs(self, model: str) -> bool:
+        return bool(self.types_of(model) & set(self.alive))
+
+    @contextmanager
+    def attempt(self, types: frozenset[str], session: Session | None = None) -> Iterator[None]:
+        """If what happens inside fails, these types fall; with the last of them, the run."""
+        try:
+            with session.savepoint() if session else nullcontext():
+                yield
+        except ConnectionLost:
+            raise
+        except AudienceError as problem:
+            if self.settings.is_all_or_nothing or not set(self.alive) - types:
+                raise
+            self._drop(types, problem)
+
+    def _drop(self, types: frozenset[str], problem: AudienceError) -> None:
+        fallen = [one for one in self.alive if one in types]
+        self.alive = [one for one in self.alive if one not in types]
+        self.files = [file for file in self.files if file.audience_type in self.alive]
+        for one in fallen:
+            self.failures.append(TypeFailure(one, str(problem)))
+            _tell(
+                "type_failed",
+                f"{one} is not published: {problem}",
+                level=logging.ERROR,
+                audience_type=one,
+                error=str(problem),
+            )
+
+    @contextmanager
+    def step(self, name: str, kind: StepKind) -> Iterator[list[int | None]]:
+        """Times a step; what happens inside puts its rows into the list it is given."""
+        _tell("step_started", f"{name} ...", level=logging.DEBUG, step=name, kind=kind)
+        clock = time.monotonic()
+        rows: list[int | None] = [None]
+        yield rows
+        done = Step(name, kind, rows[0], round((time.monotonic() - clock) * 1000))
+        self.steps.append(done)
+        counted = "" if done.rows is None else f"{done.rows:,} rows, "
+        _tell(
+            "step",
+            f"{name}: {counted}{done.milliseconds / 1000:.3f} s",
+            step=name,
+            kind=kind,
+            rows=done.rows,
+            ms=done.milliseconds,
+        )
+
+    def result(self, clock: float, *, has_activity: bool) -> RunResult:
+        status: Status = "partial" if self.failures else "success"
+        return self._result(clock, status if has_activity else "no_activity")
+
+    def failed(self, clock: float, problem: AudienceError) -> RunResult:
+        message = "; ".join([*(one.message for one in self.failures), str(problem)])
+        return replace(self._result(clock, "failed"), csv_files=(), rows_by_type={}, error=message)
+
+    def _result(self, clock: float, status: Status) -> RunResult:
+        production = [file for file in self.files if not file.is_test_file]
+        return RunResult(
+            status=status,
+            identity=self.identity,
+            csv_files=() if self.settings.is_dry_run else tuple(self.files),
+            rows_by_type={file.audience_type: file.row_count for file in production},
+            execution_time_ms=round((time.monotonic() - clock) * 1000),
+            error="; ".join(one.message for one in self.failures) or None,
+            failures=tuple(self.failures),
+            steps=tuple(self.steps),
+            funnel=tuple(self.funnel),
+            working_tables=self.working_tables,
+            manifest=self.manifest,
+        )
+
+
+def _opening(identity: RunIdentity) -> str:
+    window = identity.parameters.window
+    span = f", window from {instant(window.start)} to {instant(window.end)}" if window else ""
+    return f"{identity.audience} on target {identity.target}, run {identity.run_id}{span}"
+
+
+def tell_outcome(result: RunResult) -> None:
+    level = logging.ERROR if result.status == "failed" else logging.INFO
+    message = f"{result.status}: {result.audience_size:,} rows in {result.execution_time_ms} ms"
+    if result.error:
+        message = f"{result.status}: {result.error}"
+    _tell(
+        "run_ended",
+        message,
+        level=level,
+        status=result.status,
+        audience_size=result.audience_size,
+        ms=result.execution_time_ms,
+        error=result.error,
+    )
+
+
+def _tell(event: str, message: str, *, level: int = logging.INFO, **fields: object) -> None:
+    """One event: a message for people, fields for machines. Never row data, never a secret."""
+    log.log(level, message, extra={"event": event, "fields": fields})
