@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from runner.database import Server, Session, open_session
-from runner.errors import AudienceError, DatabaseError
+from runner.errors import AudienceError, ConnectionLost, DatabaseError
 from runner.profiles import Target
-from runner.project import Project, Source
+from runner.project import Project, Source, literal
 
 OLDEST_SERVER = 13
 
@@ -25,12 +25,15 @@ class Check:
 
 def check_target(project: Project, target: Target) -> list[Check]:
     """Connection, server, rights, then every source table and column that the models read."""
+    done: list[Check] = []
     try:
         with open_session(target) as session:
-            return list(_checks(project, session))
+            for check in _checks(project, session):
+                done.append(check)
     except AudienceError as problem:
         mend = "; ".join(part for part in (problem.looked_at, problem.mend) if part)
-        return [Check("connection", False, problem.what, mend)]
+        done.append(Check("connection", False, problem.what, mend))
+    return done
 
 
 def _checks(project: Project, session: Session) -> Iterator[Check]:
@@ -64,6 +67,8 @@ def _source(session: Session, source: Source) -> Iterator[Check]:
             yield Check(name, False, "there is no such table", f"correct its name; {where}")
             return
         problems = list(_columns(session, source, oid))
+    except ConnectionLost:
+        raise
     except DatabaseError as problem:
         yield Check(name, False, problem.what, where)
         return
@@ -77,7 +82,7 @@ def _find(session: Session, source: Source) -> int | None:
     rows = session.rows(
         "select pg_class.oid from pg_catalog.pg_class "
         "inner join pg_catalog.pg_namespace on pg_class.relnamespace = pg_namespace.oid "
-        f"where nspname = {_literal(source.schema)} and relname = {_literal(source.table)} "
+        f"where nspname = {literal(source.schema)} and relname = {literal(source.table)} "
         "and relkind in ('r', 'p', 'v', 'm', 'f')"
     )
     return rows[0][0] if rows else None
@@ -87,7 +92,7 @@ def _columns(session: Session, source: Source, oid: int) -> Iterator[tuple[str, 
     """Pairs of what is wrong and how to mend it. Types fit if they are the same, or both texts,
     or both numbers."""
     declared = ", ".join(
-        f"({_literal(name)}, {_literal(data_type or '')})" for name, data_type in source.columns
+        f"({literal(name)}, {literal(data_type or '')})" for name, data_type in source.columns
     )
     rows = session.rows(
         f"""
@@ -121,7 +126,3 @@ def _columns(session: Session, source: Source, oid: int) -> Iterator[tuple[str, 
         elif not may_read:
             table = f"{source.schema}.{source.table}"
             yield f"column {name} may not be read", f"grant select on {table}"
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

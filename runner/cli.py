@@ -7,15 +7,19 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, ParamSpec
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, ParamSpec
 
 import typer
 
 from runner import __version__
 from runner.errors import EXIT_FAILED, AudienceError, UsageError
+
+if TYPE_CHECKING:
+    from runner.logs import LogFormat
+    from runner.settings import Settings
 
 app = typer.Typer(
     name="audiences",
@@ -78,24 +82,34 @@ def reported(command: Callable[P, int | None]) -> Callable[P, None]:
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
             code = command(*args, **kwargs) or 0
-            sys.stdout.flush()
         except AudienceError as problem:
-            typer.echo(f"error: {problem}", err=True)
-            if kwargs.get("as_json"):
-                _print_json({"success": False, "status": "failed", "error": str(problem)})
+            _tell_error(command.__name__, str(problem), kwargs)
             code = problem.exit_code
-        except Terminated:
-            typer.echo("terminated: nothing was published", err=True)
-            code = 143
-        except KeyboardInterrupt:
-            typer.echo("interrupted: nothing was published", err=True)
-            code = 130
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            code = EXIT_FAILED
+        except KeyboardInterrupt as problem:
+            code = 143 if isinstance(problem, Terminated) else 130
+            what = ["terminated" if code == 143 else "interrupted"]
+            what += getattr(problem, "__notes__", [])
+            _tell_error(command.__name__, ": ".join(what), kwargs)
         raise typer.Exit(code)
 
     return wrapper
+
+
+def _tell_error(command: str, message: str, options: Mapping[str, object]) -> None:
+    """One line on stderr in the log's format, and with --json a document of the usual shape."""
+    if options.get("log_format") == "json":
+        from runner.logs import error_line
+
+        typer.echo(error_line(message), err=True)
+    else:
+        typer.echo(f"error: {message}", err=True)
+    if options.get("as_json"):
+        from runner.results import RunResult
+
+        if command == "check":
+            _say_json({"valid": False, "errors": [message], "checks": []})
+        else:
+            _say_json(RunResult("failed", error=message).as_json())
 
 
 @app.command()
@@ -123,16 +137,11 @@ def run(
     profiles_dir: ProfilesDir = None,
     as_json: AsJson = False,
     log_format: Annotated[
-        str, typer.Option("--log-format", metavar="text|json", help="Of the log on stderr.")
+        Literal["text", "json"], typer.Option("--log-format", help="Of the log on stderr.")
     ] = "text",
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Only errors.")] = False,
 ) -> int:
     """Make an audience's CSV files from one snapshot of the database."""
-    if log_format not in ("text", "json"):
-        raise UsageError(f"--log-format {log_format!r} is unknown", mend="use text or json")
-    from runner import demo
-    from runner.execution import run as run_audience
-    from runner.logs import logging_to_stderr
     from runner.parameters import parse_as_of
     from runner.profiles import load_target
     from runner.settings import Settings
@@ -142,20 +151,29 @@ def run(
         audience=audience,
         target=load_target(profiles_dir or project_dir, target),
         parameters=_given(lookback_hours, cooling_hours, var),
-        as_of=parse_as_of(as_of) if as_of else None,
+        as_of=parse_as_of(as_of) if as_of is not None else None,
         output_dir=output_dir,
         is_dry_run=dry_run,
         is_all_or_nothing=all_or_nothing,
         automation_id=automation_id,
     )
-    with logging_to_stderr(log_format, is_quiet=quiet):  # type: ignore[arg-type]
-        result = run_audience(settings, reach=demo.resolved)
-    if as_json:
-        _print_json(result.as_json())
-    elif not quiet:
-        from runner.display import summary
+    return _run(settings, as_json=as_json, log_format=log_format, quiet=quiet)
 
-        typer.echo(summary(result, is_demo=settings.target.is_demo))
+
+def _run(settings: Settings, *, as_json: bool, log_format: LogFormat, quiet: bool) -> int:
+    from runner import demo
+    from runner.display import summary
+    from runner.execution import run as run_audience
+    from runner.export import uninterrupted
+    from runner.logs import logging_to_stderr
+
+    with logging_to_stderr(log_format, is_quiet=quiet):
+        result = run_audience(settings, reach=demo.resolved)
+    with uninterrupted():
+        if as_json:
+            _say_json(result.as_json())
+        elif not quiet:
+            _say(summary(result, is_demo=settings.target.is_demo))
     return result.exit_code
 
 
@@ -164,13 +182,13 @@ def run(
 def list_audiences(project_dir: ProjectDir = Path(), as_json: AsJson = False) -> None:
     """Audiences, their parameters with defaults and bounds, their outputs."""
     from runner.display import audience_json, audience_list
-    from runner.project import load_project
+    from runner.loading import load_project
 
     project = load_project(project_dir)
     if as_json:
-        _print_json(audience_json(project))
+        _say_json(audience_json(project))
     else:
-        typer.echo(audience_list(project))
+        _say(audience_list(project))
 
 
 @app.command("compile")
@@ -194,25 +212,25 @@ def compile_command(
 ) -> None:
     """Print a run as a psql script that makes the same files. Needs no database."""
     from runner.compiler import compile_audience, compile_model
+    from runner.loading import load_project
     from runner.parameters import parse_as_of
     from runner.profiles import load_target
-    from runner.project import load_project
     from runner.script import psql_script, write_folder
 
     now = datetime.now(UTC)
-    moment = parse_as_of(as_of) if as_of else now
+    moment = parse_as_of(as_of) if as_of is not None else now
     given = _given(lookback_hours, cooling_hours, var)
     project = load_project(project_dir)
     if model is not None:
-        typer.echo(compile_model(project, audience, model, given, moment).text)
+        _say(compile_model(project, audience, model, given, moment).text)
         return
     settled = load_target(profiles_dir or project_dir, target, is_offline=True)
     compiled = compile_audience(project, audience, given, moment)
     if to is None:
-        typer.echo(psql_script(compiled, settled, now), nl=False)
+        _say(psql_script(compiled, settled, now).rstrip("\n"))
         return
     for path in write_folder(compiled, settled, now, to):
-        typer.echo(str(path))
+        _say(str(path))
 
 
 @app.command()
@@ -227,16 +245,16 @@ def check(
     from runner import demo
     from runner.checks import check_target
     from runner.display import check_json, check_list
+    from runner.loading import load_project
     from runner.profiles import load_target
-    from runner.project import load_project
 
     project = load_project(project_dir)
     with demo.resolved(load_target(profiles_dir or project_dir, target)) as reachable:
         checks = check_target(project, reachable)
     if as_json:
-        _print_json(check_json(checks))
+        _say_json(check_json(checks))
     else:
-        typer.echo(check_list(checks))
+        _say(check_list(checks))
     return 0 if all(check.is_ok for check in checks) else EXIT_FAILED
 
 
@@ -250,10 +268,9 @@ def demo_command(
 
     with demo.running(reset=reset) as url:
         if reset:
-            typer.echo("the demo's data was made anew")
+            _say("the demo's data was made anew")
             return
-        typer.echo(f"psql '{url}'\nrunning until Ctrl-C")
-        sys.stdout.flush()
+        _say(f"psql '{url}'\nrunning until Ctrl-C")
         try:
             signal.pause()
         except KeyboardInterrupt:
@@ -284,5 +301,16 @@ def _given(lookback: str | None, cooling: str | None, var: list[str] | None) -> 
     return given
 
 
-def _print_json(document: Any) -> None:
-    typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+def _say_json(document: Any) -> None:
+    _say(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def _say(text: str) -> None:
+    """Print on stdout. Whoever closed it, or let it fill, does not change what was done."""
+    try:
+        typer.echo(text)
+        sys.stdout.flush()
+    except OSError as problem:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(problem, BrokenPipeError):
+            typer.echo(f"stdout cannot be written to: {problem.strerror}", err=True)

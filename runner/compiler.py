@@ -12,8 +12,8 @@ from functools import cached_property
 
 from runner.errors import Location, UsageError, did_you_mean
 from runner.graph import Graph, build_graph
-from runner.parameters import CheckedParameters, check_parameters
-from runner.project import Model, Project, quoted
+from runner.parameters import CheckedParameters, check_parameters, milliseconds
+from runner.project import Model, Project, literal, quoted
 from runner.properties import Audience, FunnelStep, Output
 from runner.sqlcheck import check_select
 from runner.templating import MappedSql, RenderedModel, joined, render
@@ -82,7 +82,7 @@ class CompiledAudience:
             f"select {kind}, count(*)\nfrom (\n",
             self._relation_or_select(step.model),
             "\n) as counted",
-            f"\nwhere {quoted(step.where)}" if step.where else "",
+            f"\nwhere {' and '.join(map(quoted, step.where))}" if step.where else "",
             "\ngroup by 1\norder by 1" if step.by else "",
         )
 
@@ -152,11 +152,11 @@ class CompiledAudience:
     def _test_value(self, column: str, run_start: datetime) -> str:
         row = self.audience.test_row
         if column in row.test_user:
-            return _literal(row.test_user[column])
+            return _text_or_null(row.test_user[column])
         if column in row.run_start:
-            return _literal(milliseconds(run_start))
+            return _text_or_null(milliseconds(run_start))
         first = _value(column, "first_row")
-        stand_in = _literal(row.placeholders[column])
+        stand_in = _text_or_null(row.placeholders[column])
         return f"case when first_row.is_found then {first} else {stand_in} end"
 
 
@@ -204,11 +204,6 @@ def file_timestamp(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y%m%dT%H%M%S")
 
 
-def milliseconds(moment: datetime) -> str:
-    """ISO 8601 with milliseconds and Z."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 def _graph(project: Project, parameters: CheckedParameters, readers: list[str]) -> Graph:
     drafts: dict[str, RenderedModel] = {}
 
@@ -232,5 +227,5 @@ def _ordering(output: Output, table: str) -> str:
     )
 
 
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'" if text else "null"
+def _text_or_null(text: str) -> str:
+    return literal(text) if text else "null"

@@ -6,6 +6,7 @@ Statements are handed to the driver as they are: no parameter style is applied t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from urllib.parse import quote
 
 import psycopg
 import sqlalchemy
+from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy.pool import QueuePool
 
 from runner.errors import AudienceError, ConnectionLost, DatabaseError, Location
@@ -281,10 +283,11 @@ def redacted(target: Target, text: str) -> str:
 def _secrets(target: Target) -> list[str]:
     found = [one.get_secret_value() for one in (target.url, target.password) if one]
     if target.url:
+        url = target.url.get_secret_value()
         try:
-            found.append(sqlalchemy.make_url(target.url.get_secret_value()).password or "")
-        except (sqlalchemy.exc.ArgumentError, ValueError):
-            # libpq may quote any part of a URL that it cannot read
-            found += target.url.get_secret_value().replace("@", ":").replace("/", ":").split(":")
+            found.append(str(conninfo_to_dict(url).get("password") or ""))
+        except psycopg.Error:
+            # libpq may quote any part of what it cannot read
+            found += re.split(r"[@:/\s?&=']+", url)
     spelled = {form for one in found for form in (one, quote(one, safe=""))}
     return sorted((form for form in spelled if len(form) > 2), key=len, reverse=True)

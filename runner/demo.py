@@ -11,14 +11,18 @@ import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from runner.embedded import EmbeddedServer, EmbeddedServerError, binaries
 from runner.profiles import Target
 
+if TYPE_CHECKING:
+    import psycopg
+
 DATABASE = "marketplace"
-STALE_AFTER = "6 hours"
+STALE_AFTER = timedelta(hours=6)
 """Seeded activity is relative to the time of seeding; older than this it is seeded anew."""
 
 _HERE = Path(__file__).parent
@@ -94,34 +98,52 @@ def _lock_now(file: IO[str]) -> bool:
 def _seed(server: EmbeddedServer, *, may_replace: bool, reset: bool) -> None:
     """Make the database if it is missing, stale, or asked for; never under another user's feet."""
     import psycopg
+
+    try:
+        with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
+            age = _age(connection)
+            if age is not None and age < STALE_AFTER and not reset:
+                return
+            if age is None or may_replace:
+                _make(connection, server)
+            elif reset:
+                raise EmbeddedServerError(
+                    "other commands are using the demo",
+                    where=str(server.folder),
+                    mend="wait until they are done, then reset it",
+                )
+    except psycopg.Error as problem:
+        raise EmbeddedServerError(
+            f"the demo's data cannot be made: {problem}",
+            where=str(server.folder),
+            mend="see to the disk's space, or remove the folder and try again",
+        ) from None
+
+
+def _age(connection: psycopg.Connection) -> timedelta | None:
+    """How long ago the database was seeded; None if it is missing or was not finished."""
+    found = connection.execute(
+        "select shobj_description(oid, 'pg_database') from pg_database where datname = %s",
+        (DATABASE,),
+    ).fetchone()
+    try:
+        return datetime.now(UTC) - datetime.fromisoformat(found[0]) if found else None
+    except (TypeError, ValueError):
+        return None
+
+
+def _make(connection: psycopg.Connection, server: EmbeddedServer) -> None:
+    import psycopg
     from psycopg import sql
 
-    with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
-        fresh = connection.execute(
-            "select shobj_description(oid, 'pg_database')::timestamptz > now() - %s::interval "
-            "from pg_database where datname = %s",
-            (STALE_AFTER, DATABASE),
-        ).fetchone()
-        if fresh is not None and fresh[0] and not reset:
-            return
-        is_whole = fresh is not None and fresh[0] is not None
-        if is_whole and not may_replace:
-            if not reset:
-                return
-            raise EmbeddedServerError(
-                "other commands are using the demo",
-                where=str(server.folder),
-                mend="wait until they are done, then reset it",
-            )
-        name = sql.Identifier(DATABASE)
-        connection.execute(sql.SQL("drop database if exists {} with (force)").format(name))
-        connection.execute(sql.SQL("create database {}").format(name))
-        with psycopg.connect(server.url(DATABASE)) as seeding:
-            for file in ("demo_schema.sql", "demo_seed.sql"):
-                seeding.execute((_HERE / file).read_text(encoding="utf-8"))
-        with psycopg.connect(server.url(DATABASE), autocommit=True) as vacuuming:
-            vacuuming.execute("vacuum analyze")
-        # written last: a database without it was not finished
-        comment = sql.SQL("comment on database {} is {}")
-        now = connection.execute("select now()::text").fetchone()
-        connection.execute(comment.format(name, sql.Literal(now[0] if now else "")))
+    name = sql.Identifier(DATABASE)
+    connection.execute(sql.SQL("drop database if exists {} with (force)").format(name))
+    connection.execute(sql.SQL("create database {}").format(name))
+    with psycopg.connect(server.url(DATABASE)) as seeding:
+        for file in ("demo_schema.sql", "demo_seed.sql"):
+            seeding.execute((_HERE / file).read_text(encoding="utf-8"))
+    with psycopg.connect(server.url(DATABASE), autocommit=True) as vacuuming:
+        vacuuming.execute("vacuum analyze")
+    # written last: a database without it was not finished
+    comment = sql.SQL("comment on database {} is {}")
+    connection.execute(comment.format(name, sql.Literal(datetime.now(UTC).isoformat())))

@@ -40,10 +40,11 @@ def _summary(result: RunResult, *, is_demo: bool) -> Iterator[str]:
         yield _file(file)
     if result.manifest:
         yield f"manifest           {result.manifest}"
-    for failure in result.failures:
-        yield f"failed   {failure.audience_type}: {failure.message}"
-    if result.error and not result.failures:
+    if result.status == "failed":
         yield f"failed   {result.error}"
+    else:
+        for failure in result.failures:
+            yield f"failed   {failure.audience_type}: {failure.message}"
     yield f"time     {result.execution_time_ms / 1000:>9.2f} s"
 
 
@@ -62,9 +63,10 @@ def _audience(audience: Audience) -> Iterator[str]:
     yield f"  {' '.join(audience.description.split())}"
     yield "  parameters:"
     rows = [
-        (one.name, one.type, str(one.default).lower(), one.bounds) for one in audience.parameters
+        (one.name, one.type, str(one.default).lower(), one.unit or "", one.bounds)
+        for one in audience.parameters
     ]
-    yield from _table(("name", "type", "default", "bounds"), rows)
+    yield from _table(("name", "type", "default", "unit", "bounds"), rows)
     for rule in audience.rules:
         yield f"    rule: {rule.must}"
     yield "  outputs:"

@@ -11,13 +11,16 @@ from __future__ import annotations
 import hashlib
 import os
 import pwd
+import shlex
 import shutil
+import stat
 import subprocess
 import tempfile
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from runner.errors import UsageError
 
@@ -48,7 +51,7 @@ class EmbeddedServer:
         return Path(tempfile.gettempdir()) / f"push-audiences-{name}"
 
     def url(self, database: str) -> str:
-        return f"postgresql://postgres@/{database}?host={self.socket_folder}"
+        return f"postgresql://postgres@/{database}?host={quote(str(self.socket_folder), safe='')}"
 
     def start(self) -> None:
         """Make the data folder if there is none, and start unless it runs.
@@ -61,7 +64,8 @@ class EmbeddedServer:
             self._init()
         if self._pg_ctl("status").returncode == 0:
             return
-        options = f"-k '{self.socket_folder}' -c listen_addresses='' -c fsync=off"
+        socket = shlex.quote(str(self.socket_folder))  # pg_ctl hands its options to a shell
+        options = f"-k {socket} -c listen_addresses='' -c fsync=off"
         log = self.folder / "log"
         done = self._pg_ctl("start", "-w", "-t", "60", "-l", str(log), "-o", options)
         if done.returncode != 0:
@@ -79,7 +83,7 @@ class EmbeddedServer:
     def _init(self) -> None:
         fresh = self.folder / "data.new"
         shutil.rmtree(fresh, ignore_errors=True)
-        done = _run(
+        done = self._run(
             "initdb", "-D", str(fresh), "-U", "postgres", "-A", "trust", "-E", "UTF8",
             "--locale=C.UTF-8" if os.uname().sysname == "Linux" else "--locale=C", "--no-sync",
         )  # fmt: skip
@@ -93,7 +97,35 @@ class EmbeddedServer:
         fresh.rename(self.data)
 
     def _pg_ctl(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return _run("pg_ctl", "-D", str(self.data), *arguments)
+        return self._run("pg_ctl", "-D", str(self.data), *arguments)
+
+    def _run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        # a server that pg_ctl starts keeps its output open: a pipe would never end
+        with tempfile.TemporaryFile("w+") as output:
+            done = subprocess.run(  # noqa: S603
+                [self._programs() / program, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=output,
+                cwd="/",
+                check=False,
+                **_identity(),
+            )
+            output.seek(0)
+            return subprocess.CompletedProcess(done.args, done.returncode, "", output.read())
+
+    def _programs(self) -> Path:
+        """The wheel's programs, or a copy of them where the server's account cannot reach those."""
+        found = binaries()
+        if not _identity() or _anybody_may_enter(found):
+            return found
+        copied = self.folder / found.parent.name
+        if not copied.exists():
+            fresh = copied.with_suffix(".new")
+            shutil.rmtree(fresh, ignore_errors=True)
+            shutil.copytree(found.parent, fresh)
+            fresh.rename(copied)
+        return copied / found.name
 
 
 def binaries() -> Path:
@@ -110,46 +142,51 @@ def binaries() -> Path:
     return max(found, key=lambda path: path.parent.name)
 
 
-def _run(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    # a server that pg_ctl starts keeps its output open: a pipe would never end
-    with tempfile.TemporaryFile("w+") as output:
-        done = subprocess.run(  # noqa: S603
-            [binaries() / program, *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=output,
-            cwd="/",
-            check=False,
-            **_identity(),
-        )
-        output.seek(0)
-        return subprocess.CompletedProcess(done.args, done.returncode, "", output.read())
+def _anybody_may_enter(folder: Path) -> bool:
+    return all(one.stat().st_mode & stat.S_IXOTH for one in (folder, *folder.parents))
 
 
 def _identity() -> dict[str, Any]:
     if os.geteuid() != 0:
         return {}
-    account = pwd.getpwnam(SERVER_USER_UNDER_ROOT)
+    try:
+        account = pwd.getpwnam(SERVER_USER_UNDER_ROOT)
+    except KeyError:
+        raise EmbeddedServerError(
+            f"under root the embedded server runs as {SERVER_USER_UNDER_ROOT}, which is no account "
+            "here",
+            mend="run as an ordinary user, or choose another target with --target",
+        ) from None
     return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
 
 
 def _own_folder(folder: Path) -> None:
-    """A folder that only the server's account can enter."""
+    """A folder that only the server's account can enter. One that is there must be its own."""
+    identity = _identity()
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if identity := _identity():
-            os.chown(folder, identity["user"], identity["group"])
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        if not os.path.lexists(folder):
+            folder.mkdir(mode=0o700)
+        found = folder.lstat()
+        is_ours = stat.S_ISDIR(found.st_mode) and found.st_uid in (
+            os.geteuid(),
+            identity.get("user", os.geteuid()),
+        )
+        if is_ours:
+            folder.chmod(0o700)
+            if identity:
+                os.chown(folder, identity["user"], identity["group"])
     except OSError as problem:
         raise EmbeddedServerError(
             f"the embedded server has no folder: {problem.strerror}",
             where=str(folder),
             mend="name one that can be written to in AUDIENCES_DEMO_DIR",
         ) from None
-    if folder.stat().st_uid != (_identity().get("user") or os.geteuid()):
+    if not is_ours:
         raise EmbeddedServerError(
-            "this folder belongs to somebody else",
+            "this is a link, or belongs to somebody else",
             where=str(folder),
-            mend="name another one in AUDIENCES_DEMO_DIR",
+            mend="name another folder in AUDIENCES_DEMO_DIR",
         )
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
-from pathlib import Path
 
 from runner.compiler import (
     PREPARATION,
@@ -19,10 +18,18 @@ from runner.compiler import (
 )
 from runner.database import Session, open_session
 from runner.errors import AudienceError, UsageError
-from runner.export import Claim, claimed, publish, publish_manifest, stream_to, withdraw
+from runner.export import (
+    Claim,
+    claimed,
+    publish,
+    publish_manifest,
+    stream_to,
+    uninterrupted,
+    withdraw,
+)
+from runner.loading import load_project
 from runner.profiles import Target
 from runner.progress import Progress, tell_outcome
-from runner.project import load_project
 from runner.properties import FunnelStep, Output
 from runner.results import CsvFile, FunnelCount, RunResult
 from runner.settings import Settings
@@ -51,7 +58,9 @@ def run(settings: Settings, *, reach: Reach = nullcontext) -> RunResult:
     compiled = compiled_at(started_at)
     progress = Progress(settings, compiled)
     try:
-        with _claim(settings, compiled, started_at) as claim:
+        claiming = claimed(settings.output_dir, compiled.audience, started_at)
+        # a dry run leaves no trace
+        with nullcontext() if settings.is_dry_run else claiming as claim:
             if claim is not None and claim.started_at != started_at:  # that second was taken
                 started_at = claim.started_at
                 compiled = compiled_at(started_at)
@@ -59,27 +68,18 @@ def run(settings: Settings, *, reach: Reach = nullcontext) -> RunResult:
             with reach(settings.target) as target, open_session(target) as session:
                 has_activity = _read(progress, session, claim)
             if has_activity and claim is not None:
-                _publish(progress, claim, clock)
+                with uninterrupted():
+                    _publish(progress, claim, clock)
             result = progress.result(clock, has_activity=has_activity)
     except UsageError:
+        raise
+    except KeyboardInterrupt as problem:
+        problem.add_note("nothing was published")
         raise
     except AudienceError as problem:
         result = progress.failed(clock, problem)
     tell_outcome(result)
     return result
-
-
-@contextmanager
-def _claim(
-    settings: Settings, compiled: CompiledAudience, started_at: datetime
-) -> Iterator[Claim | None]:
-    """The run's second in the output folder; None for a dry run, which leaves no trace."""
-    with (
-        nullcontext()
-        if settings.is_dry_run
-        else claimed(settings.output_dir, compiled.audience, started_at)
-    ) as claim:
-        yield claim
 
 
 def _read(progress: Progress, session: Session, claim: Claim | None) -> bool:
@@ -142,15 +142,20 @@ def _rows_of(progress: Progress, session: Session, model: str) -> int:
 
 
 def _count(progress: Progress, session: Session) -> None:
-    """The funnel. Its models are shared, so an error here is the run's."""
+    """The funnel. A count falls with the types whose model it counts."""
     compiled = progress.compiled
     for step in compiled.audience.funnel:
         where = compiled.project.models[step.model].location
-        with progress.step(step.label, "count") as rows:
+        if not progress.needs(step.model):
+            continue
+        with (
+            progress.attempt(progress.types_of(step.model), session),
+            progress.step(step.label, "count") as rows,
+        ):
             counts = session.rows(compiled.count(step), where)
             by_kind = {str(kind): count for kind, count in counts if kind is not None}
             total = rows[0] = sum(count for _, count in counts)
-        progress.funnel.append(FunnelCount(step.label, total, by_kind))
+            progress.funnel.append(FunnelCount(step.label, total, by_kind))
 
 
 def _export(progress: Progress, session: Session, claim: Claim | None, output: Output) -> None:
@@ -198,19 +203,15 @@ def _stream(
 
 def _publish(progress: Progress, claim: Claim, clock: float) -> None:
     """Final names, type by type, then the manifest; on any other end, no final name remains."""
-    published: list[Path] = []
+    manifest = claim.manifest_path(progress.compiled.audience)
+    names = [file.path for file in progress.files] + [manifest]
     try:
         for output in progress.outputs:
             with progress.attempt(frozenset({output.audience_type})):
-                files = [
-                    file for file in progress.files if file.audience_type == output.audience_type
-                ]
-                publish(claim, files)
-                published += [file.path for file in files]
-        path = claim.manifest_path(progress.compiled.audience)
+                publish(claim, progress.paths_of(output))
         result = progress.result(clock, has_activity=True)
-        publish_manifest(claim, path, result.as_json(relative=True))
-        progress.manifest = path
+        publish_manifest(claim, manifest, result.as_json(relative=True))
     except BaseException:
-        withdraw(published)
+        withdraw(claim, names)
         raise
+    progress.manifest = manifest

@@ -6,10 +6,12 @@ name; a link never replaces a file. So under a final name there is a complete fi
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import shutil
+import signal
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -22,7 +24,6 @@ from runner.compiler import file_timestamp
 from runner.database import Buffer
 from runner.errors import ExportError
 from runner.properties import Audience
-from runner.results import CsvFile
 
 BUFFER_BYTES = 1 << 14
 """Small on purpose: it stays in the processor's cache, and the server is never kept waiting long.
@@ -94,32 +95,31 @@ class Claim:
 def claimed(folder: Path, audience: Audience, started_at: datetime) -> Iterator[Claim]:
     """Take the second of `started_at` for a run, or the next free one; sweep up at the end.
 
-    Raises `ExportError` if the folder cannot be written to. Files already published stay.
+    The staging folder is locked for as long as the run lives, by a lock that the kernel lets go
+    of when it is killed. Raises `ExportError` if the folder cannot be written to. Files already
+    published stay.
     """
     with _file_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        _sweep(folder, audience)
-    claim = _claim(folder, audience, started_at)
+    claim, lock = _claim(folder, audience, started_at)
     try:
         yield claim
     finally:
         shutil.rmtree(claim.staging, ignore_errors=True)
+        os.close(lock)
 
 
-def _claim(folder: Path, audience: Audience, started_at: datetime) -> Claim:
+def _claim(folder: Path, audience: Audience, started_at: datetime) -> tuple[Claim, int]:
     for _ in range(CLAIM_ATTEMPTS):
-        stamp = file_timestamp(started_at)
-        staging = folder / f".{audience.name}_{stamp}.staging"
+        staging = folder / f".{audience.name}_{file_timestamp(started_at)}.staging"
         claim = Claim(started_at, folder, staging)
-        with _file_errors(folder):
-            try:
+        with _file_errors(folder), _alone_in(folder):
+            _sweep(folder, audience)
+            if not os.path.lexists(staging) and not _taken(claim, audience):
                 staging.mkdir()
-                if not _taken(claim, audience):
-                    (staging / "pid").write_text(str(os.getpid()))
-                    return claim
-                staging.rmdir()
-            except FileExistsError:
-                pass
+                lock = os.open(staging, os.O_RDONLY)
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                return claim, lock
         time.sleep(1 - time.time() % 1)
         started_at = datetime.now(UTC)
     raise ExportError(
@@ -127,6 +127,33 @@ def _claim(folder: Path, audience: Audience, started_at: datetime) -> Claim:
         where=str(folder),
         mend="wait a moment, or write to another folder with --output-dir",
     )
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Keeps other runs from sweeping or claiming in this folder meanwhile."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _sweep(folder: Path, audience: Audience) -> None:
+    """Remove staging folders whose run is dead: nobody holds their lock."""
+    for staging in folder.glob(f".{audience.name}_*.staging"):
+        try:
+            descriptor = os.open(staging, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        except OSError:
+            continue
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(staging, ignore_errors=True)
+        except BlockingIOError:
+            pass
+        finally:
+            os.close(descriptor)
 
 
 def _taken(claim: Claim, audience: Audience) -> bool:
@@ -139,36 +166,23 @@ def _taken(claim: Claim, audience: Audience) -> bool:
     return any(os.path.lexists(path) for path in paths)
 
 
-def _sweep(folder: Path, audience: Audience) -> None:
-    """Remove staging folders whose run is dead."""
-    for staging in folder.glob(f".{audience.name}_*.staging"):
-        try:
-            os.kill(int((staging / "pid").read_text()), 0)
-        except (OSError, ValueError) as problem:
-            is_alive = isinstance(problem, PermissionError)
-            is_new = time.time() - staging.stat().st_mtime < 60 if staging.exists() else False
-            if not is_alive and not (is_new and isinstance(problem, FileNotFoundError)):
-                shutil.rmtree(staging, ignore_errors=True)
-
-
-def publish(claim: Claim, files: Sequence[CsvFile]) -> None:
+def publish(claim: Claim, paths: Sequence[Path]) -> None:
     """Link staged files to their final names: all of them or none. Raises `ExportError`."""
-    done: list[Path] = []
     try:
-        for file in files:
-            _link(claim.staging / file.path.name, file.path)
-            done.append(file.path)
+        for path in paths:
+            _link(claim.staging / path.name, path)
         _flush_folder(claim.folder)
     except BaseException:
-        withdraw(done)
+        withdraw(claim, paths)
         raise
 
 
-def withdraw(paths: Iterable[Path]) -> None:
-    """Remove files that this run published."""
+def withdraw(claim: Claim, paths: Iterable[Path]) -> None:
+    """Take back final names that this run gave; a file of somebody else's stays."""
     for path in paths:
         with suppress(OSError):
-            path.unlink()
+            if path.samefile(claim.staging / path.name):
+                path.unlink()
 
 
 def publish_manifest(claim: Claim, path: Path, document: dict[str, object]) -> None:
@@ -179,8 +193,20 @@ def publish_manifest(claim: Claim, path: Path, document: dict[str, object]) -> N
         file.write("\n")
         file.flush()
         os.fsync(file.fileno())
-    _link(staged, path)
-    _flush_folder(claim.folder)
+    publish(claim, [path])
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Ctrl-C and SIGTERM wait until this is over, and are then too late: the work is done."""
+    signals = {signal.SIGINT, signal.SIGTERM}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        yield
+        while signal.sigpending() & signals:
+            signal.sigwait(signals)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _link(staged: Path, final: Path) -> None:

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Literal
 
+from runner.parameters import milliseconds
+
 LogFormat = Literal["text", "json"]
 
 
@@ -36,6 +38,13 @@ class JsonFormatter(logging.Formatter):
             **getattr(record, "fields", {}),
         }
         return json.dumps(line, ensure_ascii=False)
+
+
+def error_line(message: str) -> str:
+    """An error that ends a command, as the log has it."""
+    record = logging.makeLogRecord({"msg": "%s", "args": (message,), "levelname": "ERROR"})
+    record.event = "error"
+    return JsonFormatter().format(record)
 
 
 class ProgressHandler(logging.Handler):
@@ -93,5 +102,4 @@ def _handler(log_format: LogFormat, *, is_quiet: bool) -> logging.Handler:
 
 
 def _time(record: logging.LogRecord) -> str:
-    moment = datetime.fromtimestamp(record.created, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return milliseconds(datetime.fromtimestamp(record.created, UTC))

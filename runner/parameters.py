@@ -70,6 +70,11 @@ def instant(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
+def milliseconds(moment: datetime) -> str:
+    """ISO 8601 in UTC with milliseconds and Z."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 def parse_as_of(text: str) -> datetime:
     """An ISO 8601 instant with its offset. Raises `ParameterError` for anything else."""
     try:

@@ -7,18 +7,32 @@ not stop the demo. Secrets are `SecretStr`: they show as stars wherever they are
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from jinja2 import StrictUndefined, TemplateError
 from jinja2.sandbox import SandboxedEnvironment
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from runner.errors import Location, ProfileError, did_you_mean
 from runner.yaml_files import Loc, YamlDocument, read_yaml, validated
 
 PROFILE_FILE = "profiles.yml"
+FIXED_SETTINGS: dict[str, str | int] = {
+    "timezone": "UTC",
+    "datestyle": "ISO, YMD",
+    "intervalstyle": "postgres",
+    "client_encoding": "UTF8",
+    "standard_conforming_strings": "on",
+    "extra_float_digits": 1,
+    "application_name": "push-audiences",
+    # a run's own transactions say what they are; nothing else may write
+    "default_transaction_read_only": "on",
+}
+"""What files and safety rest on, so no profile can change it."""
+MASK = "********"
 
 
 class Target(BaseModel):
@@ -44,7 +58,25 @@ class Target(BaseModel):
     lock_timeout: str = "30s"
     settings: dict[str, str | int | float | bool] = {}
     session: list[str] = []
-    threads: int | None = Field(default=None, description="dbt's; one session is enough here")
+
+    @field_validator("settings")
+    @classmethod
+    def _leave_the_fixed_alone(cls, settings: dict[str, Any]) -> dict[str, Any]:
+        for name in settings:
+            if not re.fullmatch(r"[A-Za-z_][\w.]*", name):
+                raise ValueError(f"{name!r} is no PostgreSQL setting")
+            if name.lower() in FIXED_SETTINGS:
+                raise ValueError(f"{name} is the same in every run and cannot be set here")
+        return settings
+
+    @model_validator(mode="after")
+    def _is_reached_one_way(self) -> Target:
+        parts = [self.host, self.port, self.user, self.password, self.dbname]
+        if self.is_demo and (self.url or any(parts)):
+            raise ValueError("a demo target is reached in its own way: remove url and host")
+        if self.url and any(parts):
+            raise ValueError("say url, or host and its like, but not both")
+        return self
 
     @property
     def is_demo(self) -> bool:
@@ -72,14 +104,8 @@ class Target(BaseModel):
     def session_statements(self) -> list[str]:
         """What every session sets, so that nothing is inherited from role, database or server."""
         settings: dict[str, object] = {
-            "timezone": "UTC",
-            "datestyle": "ISO, YMD",
-            "intervalstyle": "postgres",
-            "client_encoding": "UTF8",
-            "standard_conforming_strings": "on",
-            "extra_float_digits": 1,
+            **FIXED_SETTINGS,
             "search_path": self.db_schema,
-            "application_name": "push-audiences",
             "statement_timeout": self.statement_timeout,
             "lock_timeout": self.lock_timeout,
             "idle_in_transaction_session_timeout": "5min",
@@ -99,7 +125,8 @@ def load_target(
 ) -> Target:
     """The target that `chosen` or AUDIENCES_TARGET names, else the file's own `target:`.
 
-    Offline, variables that are not set are empty and nothing to connect to is asked for.
+    Offline, variables that are not set are empty, those in what is printed (`settings`, `session`)
+    are stars, and nothing to connect to is asked for.
 
     Raises `ProfileError`, with file and line, if the file or the target is missing or wrong.
     """
@@ -189,6 +216,8 @@ class _Renderer:
 
         def env_var(name: str, default: str | None = None) -> str:
             value = self._environment.get(name, default)
+            if self._is_offline and at[3:4] in (("settings",), ("session",)):
+                return MASK  # these are printed
             if self._is_offline and value is None:
                 return ""
             if value is None or (value == "" and default is None):

@@ -86,6 +86,11 @@ class Progress:
         wanted = self.compiled.audience.outputs
         return [output for output in wanted if output.audience_type in self.alive]
 
+    def paths_of(self, output: Output) -> list[Path]:
+        """Final names of an output's files."""
+        mine = [file for file in self.files if file.audience_type == output.audience_type]
+        return [file.path for file in mine]
+
     def types_of(self, model: str) -> frozenset[str]:
         """The types that fall with a model; all of them if it only counts."""
         return self.compiled.types_needing(model) or frozenset(self.alive)
@@ -102,23 +107,22 @@ class Progress:
         except ConnectionLost:
             raise
         except AudienceError as problem:
-            if self.settings.is_all_or_nothing or not set(self.alive) - types:
-                raise
             self._drop(types, problem)
+            if self.settings.is_all_or_nothing or not self.alive:
+                raise
 
     def _drop(self, types: frozenset[str], problem: AudienceError) -> None:
         fallen = [one for one in self.alive if one in types]
         self.alive = [one for one in self.alive if one not in types]
         self.files = [file for file in self.files if file.audience_type in self.alive]
-        for one in fallen:
-            self.failures.append(TypeFailure(one, str(problem)))
-            _tell(
-                "type_failed",
-                f"{one} is not published: {problem}",
-                level=logging.ERROR,
-                audience_type=one,
-                error=str(problem),
-            )
+        self.failures += [TypeFailure(one, str(problem)) for one in fallen]
+        _tell(
+            "types_failed",
+            f"not published: {', '.join(fallen)}: {problem}",
+            level=logging.ERROR,
+            audience_types=fallen,
+            error=str(problem),
+        )
 
     @contextmanager
     def step(self, name: str, kind: StepKind) -> Iterator[list[int | None]]:
@@ -126,9 +130,11 @@ class Progress:
         _tell("step_started", f"{name} ...", level=logging.DEBUG, step=name, kind=kind)
         clock = time.monotonic()
         rows: list[int | None] = [None]
-        yield rows
-        done = Step(name, kind, rows[0], round((time.monotonic() - clock) * 1000))
-        self.steps.append(done)
+        try:
+            yield rows
+        finally:
+            done = Step(name, kind, rows[0], round((time.monotonic() - clock) * 1000))
+            self.steps.append(done)
         counted = "" if done.rows is None else f"{done.rows:,} rows, "
         _tell(
             "step",
@@ -144,8 +150,10 @@ class Progress:
         return self._result(clock, status if has_activity else "no_activity")
 
     def failed(self, clock: float, problem: AudienceError) -> RunResult:
-        message = "; ".join([*(one.message for one in self.failures), str(problem)])
-        return replace(self._result(clock, "failed"), csv_files=(), rows_by_type={}, error=message)
+        messages = dict.fromkeys([*(one.message for one in self.failures), str(problem)])
+        return replace(
+            self._result(clock, "failed"), csv_files=(), rows_by_type={}, error="; ".join(messages)
+        )
 
     def _result(self, clock: float, status: Status) -> RunResult:
         production = [file for file in self.files if not file.is_test_file]
@@ -187,5 +195,6 @@ def tell_outcome(result: RunResult) -> None:
 
 
 def _tell(event: str, message: str, *, level: int = logging.INFO, **fields: object) -> None:
-    """One event: a message for people, fields for machines. Never row data, never a secret."""
+    """One event: a message for people, fields for machines. Never a secret, and no row data but
+    what the server itself quotes in an error."""
     log.log(level, message, extra={"event": event, "fields": fields})

@@ -4,6 +4,7 @@ for audiences. These frozen classes are both the file format and the values the 
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -58,6 +59,11 @@ class RelationshipsTest(PlainTest):
 class NamedTest(StrictModel):
     """A data test with arguments or a config of its own: exactly one of the four kinds."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _named_bare(cls, given: Any) -> Any:
+        return {given: {}} if isinstance(given, str) else given
+
     unique: PlainTest | None = None
     not_null: PlainTest | None = None
     accepted_values: AcceptedValuesTest | None = None
@@ -70,7 +76,14 @@ class NamedTest(StrictModel):
         return self
 
 
-DataTest = Literal["unique", "not_null"] | NamedTest
+class ColumnMeta(StrictModel):
+    """`personal` columns say who somebody is: they never reach a test file."""
+
+    personal: bool = False
+
+
+class ColumnConfig(StrictModel):
+    meta: ColumnMeta = ColumnMeta()
 
 
 class Column(StrictModel):
@@ -78,7 +91,8 @@ class Column(StrictModel):
     description: str = ""
     data_type: str | None = None
     quote: bool = False
-    data_tests: list[DataTest] = []
+    config: ColumnConfig = ColumnConfig()
+    data_tests: list[NamedTest] = []
 
 
 class SourceTable(StrictModel):
@@ -123,6 +137,15 @@ class Parameter(StrictModel):
     choices: list[str] | None = None
     pattern: str | None = None
 
+    @field_validator("pattern")
+    @classmethod
+    def _is_a_pattern(cls, pattern: str | None) -> str | None:
+        try:
+            re.compile(pattern or "")
+        except re.error as problem:
+            raise ValueError(f"{pattern!r} is no regular expression: {problem}") from None
+        return pattern
+
     @model_validator(mode="after")
     def _text_is_bounded(self) -> Parameter:
         if self.type == "text" and self.choices is None and self.pattern is None:
@@ -155,12 +178,12 @@ class WindowDefinition(StrictModel):
 
 
 class FunnelStep(StrictModel):
-    """A count for the result: rows of a model, per value of `by`, where a boolean column holds."""
+    """A count for the result: rows of a model, per value of `by`, where boolean columns hold."""
 
     label: str
     model: str
     by: str | None = None
-    where: str | None = None
+    where: list[str] = []
 
 
 class Output(StrictModel):

@@ -1,4 +1,4 @@
-"""Everything one run is told, resolved once: no later module reads a file, variable or flag."""
+"""Everything one run is told, resolved once and passed along."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from datetime import datetime
 from pathlib import Path
 
 from runner.profiles import Target
-
-DEFAULT_OUTPUT_DIR = Path(".script-outputs")
 
 
 @dataclass(frozen=True)
@@ -21,7 +19,7 @@ class Settings:
     target: Target
     parameters: Mapping[str, str] = field(default_factory=dict)
     as_of: datetime | None = None
-    output_dir: Path = DEFAULT_OUTPUT_DIR
+    output_dir: Path = Path(".script-outputs")
     is_dry_run: bool = False
     is_all_or_nothing: bool = False
     automation_id: str | None = None

@@ -6,9 +6,6 @@ PostgreSQL understands is welcome. The server has the last word: a run's snapsho
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import pairwise
-
 from runner.errors import ProjectError
 from runner.sqltokens import Token, UnclosedError, tokens
 from runner.templating import RenderedModel
@@ -23,7 +20,7 @@ CLOCK_FUNCTIONS = frozenset(
     {"now", "clock_timestamp", "statement_timestamp", "transaction_timestamp", "timeofday"}
 )
 CLOCK_TEXTS = frozenset({"now", "today", "tomorrow", "yesterday"})
-CLOCK_TYPES = frozenset({"date", "time", "timetz", "timestamp", "timestamptz"})
+"""Texts that PostgreSQL reads as its own time wherever they are cast, so no model may hold them."""
 
 
 def check_select(rendered: RenderedModel) -> None:
@@ -54,23 +51,34 @@ def _check_token(rendered: RenderedModel, token: Token) -> None:
 
 
 def _check_clock(rendered: RenderedModel, found: list[Token]) -> None:
-    for token, following in pairwise([*found, Token("symbol", "", 0, 0)]):
-        is_call = token.value in CLOCK_FUNCTIONS and following.value == "("
-        if token.kind == "word" and (token.value in CLOCK_WORDS or is_call):
-            raise _clock_error(rendered, token)
-    for token in _clock_texts(found):
-        raise _clock_error(rendered, token)
-
-
-def _clock_texts(found: list[Token]) -> Iterator[Token]:
-    """'now' and its like where they are read as a time: 'now'::date, date 'now'."""
     for index, token in enumerate(found):
-        if token.kind == "text" and token.value.strip().lower() in CLOCK_TEXTS:
-            before = found[index - 1].value if index else ""
-            after = [following.value for following in found[index + 1 : index + 3]]
-            is_cast = after[:1] == ["::"] and after[-1] in CLOCK_TYPES
-            if is_cast or before in CLOCK_TYPES:
-                yield token
+        words = token.value.split()
+        is_call = [after.value for after in found[index + 1 : index + 2]] == ["("]
+        is_clock = (
+            (token.kind == "word" and token.value in CLOCK_WORDS)
+            or (token.kind == "text" and words[:1] and words[0].lower() in CLOCK_TEXTS)
+            or (is_call and token.value.strip('"') in CLOCK_FUNCTIONS)
+            or (is_call and token.value == "age" and _has_one_argument(found[index + 2 :]))
+        )
+        if is_clock:
+            raise _error(
+                rendered,
+                token.start,
+                f"{token.value!r} is the server's clock, not the run's",
+                "use '{{ run_started_at }}'::timestamptz",
+            )
+
+
+def _has_one_argument(inside: list[Token]) -> bool:
+    """Whether the parentheses that were just opened close without a comma of their own."""
+    depth = 1
+    for token in inside:
+        depth += (token.value in ("(", "[")) - (token.value in (")", "]"))
+        if token.value == "," and depth == 1:
+            return False
+        if depth == 0:
+            break
+    return True
 
 
 def _check_text_values(rendered: RenderedModel, found: list[Token]) -> None:
@@ -84,15 +92,6 @@ def _check_text_values(rendered: RenderedModel, found: list[Token]) -> None:
                 "a text parameter stands outside quotes",
                 "write '{{ var('name') }}'",
             )
-
-
-def _clock_error(rendered: RenderedModel, token: Token) -> ProjectError:
-    return _error(
-        rendered,
-        token.start,
-        f"{token.value!r} is the server's clock, not the run's",
-        "use '{{ run_started_at }}'::timestamptz",
-    )
 
 
 def _error(rendered: RenderedModel, offset: int, what: str, mend: str) -> ProjectError:

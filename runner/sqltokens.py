@@ -30,7 +30,8 @@ _COMMENT_EDGE = re.compile(r"/\*|\*/")
 
 
 class Token(NamedTuple):
-    """A piece of code: `word` in lower case as PostgreSQL folds it; offsets into the text."""
+    """A piece of code: a `word` in lower case as PostgreSQL folds it, a `text` without its quotes,
+    anything else as it stands; offsets into the SQL."""
 
     kind: Kind
     value: str
@@ -65,7 +66,9 @@ def tokens(sql: str) -> Iterator[Token]:
             case "word":
                 yield Token("word", match.group().lower(), start, position)
             case "text" | "name" | "number" | "symbol" as kind:
-                value = match.group().strip("'") if kind == "text" else match.group()
+                value = match.group()
+                if kind == "text":
+                    value = value[value.index("'") + 1 : -1]
                 yield Token(kind, value, start, position)
 
 

@@ -15,6 +15,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -92,15 +93,32 @@ class _TagLines(Extension):
 
 
 class _TextValue(str):
-    """A text parameter's value, quotes doubled."""
+    """A text parameter's value between two marks, quotes doubled; compares as it was given.
 
-    __slots__ = ()
+    The marks go through filters and concatenation with the text, so the check that it stands
+    inside quotes holds for whatever a template makes of it.
+    """
+
+    given: str
+
+    @classmethod
+    def of(cls, given: str) -> _TextValue:
+        doubled = given.replace("'", "''")
+        value = cls(f"{_BODY_OF_VALUE[0]}{doubled}{_BODY_OF_VALUE[1]}")
+        value.given = given
+        return value
+
+    def __eq__(self, other: object) -> bool:
+        return self.given == other
+
+    def __hash__(self) -> int:
+        return hash(self.given)
 
 
 def _finalized(value: Any) -> Any:
-    return (
-        f"{_BODY_OF_VALUE[0]}{value}{_BODY_OF_VALUE[1]}" if isinstance(value, _TextValue) else value
-    )
+    """Negative numbers in parentheses: a minus before one would begin a comment."""
+    is_negative = isinstance(value, int | Decimal) and value < 0
+    return f"({value})" if is_negative else value
 
 
 _JINJA = SandboxedEnvironment(
@@ -200,7 +218,7 @@ class _Words:
                 mend=did_you_mean(str(name), self._values),
             )
         value = self._values[name]
-        return _TextValue(value.replace("'", "''")) if isinstance(value, str) else value
+        return _TextValue.of(value) if isinstance(value, str) else value
 
     def config(self, **settings: Any) -> str:
         unknown = set(settings) - {"materialized", "tags", "meta"}
@@ -228,6 +246,7 @@ def _untagged(tagged: str, path: Path) -> MappedSql:
         elif tag.group() == _BODY_OF_VALUE[0]:
             starts.append(length)
         else:
-            spans.append((starts.pop(), length))
+            spans.append((starts.pop() if starts else 0, length))
     pieces.append(tagged[position:])
+    spans += [(start, length) for start in starts]  # its end was cut off
     return MappedSql("".join(pieces).rstrip(), tuple(marks), tuple(spans))

@@ -13,8 +13,8 @@ import pytest
 from runner.compiler import compile_audience, compile_model
 from runner.embedded import binaries
 from runner.errors import UsageError
+from runner.loading import load_project
 from runner.profiles import Target
-from runner.project import load_project
 from runner.script import psql_script, write_folder
 from tests.support import AS_OF, ROOT, Database, published, run_layer3, run_project, tiny_project
 

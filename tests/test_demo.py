@@ -101,7 +101,7 @@ def test_stale_demo_data_is_made_anew(demo_dir: Path, monkeypatch: pytest.Monkey
     newest = "select max(created_at) from wishlist_items"
     with demo.running() as url, psycopg.connect(url) as connection:
         first = connection.execute(newest).fetchone()
-        connection.execute("comment on database marketplace is '2020-01-01 00:00:00+00'")
+        connection.execute("comment on database marketplace is '2020-01-01T00:00:00+00:00'")
     with demo.running() as url, psycopg.connect(url) as connection:
         assert connection.execute(newest).fetchone() > first  # type: ignore[operator]
 

@@ -12,13 +12,13 @@ from typer.main import get_command
 
 from runner.cli import app
 from runner.compiler import compile_audience
-from runner.project import load_project
+from runner.loading import load_project
 from tests.support import AS_OF, ROOT
 
 README = (ROOT / "README.md").read_text()
 
 MODULES = [
-    "errors", "yaml_files", "properties", "profiles", "project", "parameters", "sqltokens",
+    "errors", "yaml_files", "properties", "profiles", "project", "loading", "parameters", "sqltokens",
     "templating", "sqlcheck", "graph", "compiler", "script", "results", "settings", "database",
     "checks", "export", "progress", "execution", "embedded", "demo", "logs", "display", "cli",
 ]  # fmt: skip

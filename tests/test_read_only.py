@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from runner.compiler import SNAPSHOT
+from runner.compiler import PREPARATION, SNAPSHOT
 from runner.database import open_session
 from runner.errors import DatabaseError, ExportError, ProjectError
 from runner.execution import run
@@ -52,7 +52,8 @@ def test_a_model_with_a_writing_cte_is_refused(database: Database, tmp_path: Pat
 def test_the_snapshot_refuses_every_write_but_to_temp_tables(golden: Database) -> None:
     before = golden.value("select count(*) from users")
     with open_session(golden.target()) as session:
-        session.execute("create temp table allowed as select 1 as n")
+        with session.transaction(PREPARATION):
+            session.execute("create temp table allowed as select 1 as n")
         for write in (
             "delete from users",
             "with gone as (delete from users returning id) select * from gone",

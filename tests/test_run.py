@@ -15,7 +15,7 @@ from runner import export
 from runner.errors import ExportError, UsageError
 from runner.execution import run
 from runner.export import claimed
-from runner.project import load_project
+from runner.loading import load_project
 from runner.settings import Settings
 from tests.support import (
     AS_OF,

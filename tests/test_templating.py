@@ -150,7 +150,7 @@ def test_what_is_no_harmless_select_is_refused_at_its_line(
 @pytest.mark.parametrize(
     "source",
     [
-        "select 'now', \"current_date\", now_at from now",
+        "select 'not now', \"current_date\", now_at, age(a, b) from now",
         "select 1 -- delete; now()",
         "select /* ; /* nested ; */ delete */ 1",
         "select 'it''s; delete', E'\\'; delete', $$; delete now()$$, $x$;$x$",

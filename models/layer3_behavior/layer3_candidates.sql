@@ -34,6 +34,7 @@ select
     action_type,
     action_id,
     action_rank,
+    action_rank < 2 as is_strongest,
     variant_id,
     product_name,
     created_at

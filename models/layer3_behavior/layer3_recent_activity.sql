@@ -124,15 +124,33 @@ offers_created as (
 
 actions as (
 
-    select * from offers_created
+    select
+        user_id,
+        action_type,
+        action_id,
+        variant_id,
+        created_at
+    from offers_created
 
     union all
 
-    select * from closet_adds
+    select
+        user_id,
+        action_type,
+        action_id,
+        variant_id,
+        created_at
+    from closet_adds
 
     union all
 
-    select * from wishlist_adds
+    select
+        user_id,
+        action_type,
+        action_id,
+        variant_id,
+        created_at
+    from wishlist_adds
 
 )
 

@@ -12,7 +12,7 @@ select
     id as variant_id,
     product_id,
 
-    ---------- documents
+    ---------- text
     index_cache
 
 from product_variants
