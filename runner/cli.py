@@ -60,19 +60,22 @@ ProfilesDir = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 
 
-class Terminated(KeyboardInterrupt):
-    """SIGTERM. A KeyboardInterrupt, so the driver cancels the running statement as for Ctrl-C."""
+class Terminated(SystemExit):
+    """SIGTERM or SIGHUP. For a SystemExit the driver cancels the running statement."""
 
 
 def main() -> None:
     """Entry point of the `audiences` script."""
-    signal.signal(signal.SIGTERM, _terminate)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _terminate)
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     app()
 
 
 def _terminate(number: int, _frame: object) -> NoReturn:
     signal.signal(number, signal.SIG_IGN)
-    raise Terminated
+    raise Terminated(128 + number)
 
 
 def reported(command: Callable[P, int | None]) -> Callable[P, None]:
@@ -85,9 +88,10 @@ def reported(command: Callable[P, int | None]) -> Callable[P, None]:
         except AudienceError as problem:
             _tell_error(command.__name__, str(problem), kwargs)
             code = problem.exit_code
-        except KeyboardInterrupt as problem:
-            code = 143 if isinstance(problem, Terminated) else 130
-            what = ["terminated" if code == 143 else "interrupted"]
+        except (KeyboardInterrupt, Terminated) as problem:
+            is_ours = isinstance(problem, Terminated)
+            code = int(problem.code or EXIT_FAILED) if isinstance(problem, Terminated) else 130
+            what = ["terminated" if is_ours else "interrupted"]
             what += getattr(problem, "__notes__", [])
             _tell_error(command.__name__, ": ".join(what), kwargs)
         raise typer.Exit(code)
@@ -120,9 +124,9 @@ def run(
     cooling_hours: CoolingHours = None,
     var: Var = None,
     as_of: AsOf = None,
-    output_dir: Annotated[Path, typer.Option("--output-dir", help="Made if missing.")] = Path(
-        ".script-outputs"
-    ),
+    output_dir: Annotated[
+        str, typer.Option("--output-dir", metavar="FOLDER", help="Made if missing.")
+    ] = ".script-outputs",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Same work and numbers, no files.")
     ] = False,
@@ -152,10 +156,10 @@ def run(
         target=load_target(profiles_dir or project_dir, target),
         parameters=_given(lookback_hours, cooling_hours, var),
         as_of=parse_as_of(as_of) if as_of is not None else None,
-        output_dir=output_dir,
+        output_dir=Path(_filled("--output-dir", output_dir)),
         is_dry_run=dry_run,
         is_all_or_nothing=all_or_nothing,
-        automation_id=automation_id,
+        automation_id=automation_id and _filled("--automation-id", automation_id),
     )
     return _run(settings, as_json=as_json, log_format=log_format, quiet=quiet)
 
@@ -299,6 +303,13 @@ def _given(lookback: str | None, cooling: str | None, var: list[str] | None) -> 
             raise UsageError(f"parameter {name} is given twice", mend="give it once")
         given[name] = value
     return given
+
+
+def _filled(option: str, value: str) -> str:
+    """Refuses what an unset or broken shell variable leaves behind."""
+    if not value.strip() or not value.isprintable():
+        raise UsageError(f"{option} {value!r} is empty or not printable", mend="give it a value")
+    return value
 
 
 def _say_json(document: Any) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import psycopg
 import sqlalchemy
@@ -85,15 +85,15 @@ class Session:
             yield _rows(copy, driver.pgconn)
 
     @contextmanager
-    def transaction(self, begin: str) -> Iterator[None]:
-        """Everything inside sees one state of the database and is rolled back on any error."""
+    def transaction(self, begin: str, end: str = "commit") -> Iterator[None]:
+        """Begin, and end so; on any error roll back."""
         self.execute(begin)
         try:
             yield
         except BaseException:
             self._try_rollback()
             raise
-        self.execute("commit")
+        self.execute(end)
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
@@ -164,6 +164,9 @@ def _connect(target: Target) -> psycopg.Connection[Any]:
         **target.connection_parameters(),
         connect_timeout=target.connect_timeout,
         application_name="push-audiences",
+        client_encoding="UTF8",
+        # every statement is prepared: the server itself then refuses a second one behind it
+        prepare_threshold=0,
         keepalives_idle=30,
         keepalives_interval=10,
         keepalives_count=3,
@@ -237,7 +240,7 @@ def _is_lost(problem: psycopg.Error) -> bool:
     state = problem.sqlstate
     if state is None:
         return isinstance(problem, psycopg.OperationalError | psycopg.InterfaceError)
-    return state.startswith("08") or state in ("57P01", "57P02", "57P03", "25P03")
+    return state.startswith("08") or state in ("57P01", "57P02", "57P03", "25P03", "25P04")
 
 
 def _place(sql: str | MappedSql, position: str | None) -> Location | None:
@@ -281,13 +284,26 @@ def redacted(target: Target, text: str) -> str:
 
 
 def _secrets(target: Target) -> list[str]:
-    found = [one.get_secret_value() for one in (target.url, target.password) if one]
+    """Every text that must not be shown, longest first. Of a URL, all but what names the server:
+    libpq quotes any part of one that it cannot read."""
+    found = {one.get_secret_value() for one in (*target.hidden, target.password) if one}
     if target.url:
         url = target.url.get_secret_value()
-        try:
-            found.append(str(conninfo_to_dict(url).get("password") or ""))
-        except psycopg.Error:
-            # libpq may quote any part of what it cannot read
-            found += re.split(r"[@:/\s?&=']+", url)
-    spelled = {form for one in found for form in (one, quote(one, safe=""))}
+        found |= {url} | {piece for sign in "@:/?&=# " for piece in url.split(sign)}
+        found |= set(re.split(r"[@:/?&=#\s'\"]+", url))
+        found -= _server_names(url)
+    spelled = {form for one in found for form in (one, quote(one, safe=""), unquote(one))}
     return sorted((form for form in spelled if len(form) > 2), key=len, reverse=True)
+
+
+def _server_names(url: str) -> set[str]:
+    """The parts of a URL that say where, not with what right; the scheme and keywords too."""
+    try:
+        parts = conninfo_to_dict(url)
+    except (psycopg.Error, UnicodeError):
+        parts = {}
+    names = {str(parts[key]) for key in ("host", "port", "user", "dbname") if key in parts}
+    secret = str(parts.get("password", ""))
+    return {name for name in names if not secret or secret not in name} | {
+        "postgresql", "postgres", "host", "port", "user", "dbname", "password", "sslmode",
+    }  # fmt: skip

@@ -65,7 +65,7 @@ def running(*, reset: bool = False) -> Iterator[str]:
             mend="name one that can be written to in AUDIENCES_DEMO_DIR",
         ) from None
     server = EmbeddedServer(folder / "server")
-    with users:
+    with users, _without_libpq_environment():
         try:
             with _exclusively(folder):
                 is_only_user = _lock_now(users)
@@ -78,6 +78,16 @@ def running(*, reset: bool = False) -> Iterator[str]:
                 fcntl.flock(users, fcntl.LOCK_UN)
                 if _lock_now(users):
                     server.stop()
+
+
+@contextmanager
+def _without_libpq_environment() -> Iterator[None]:
+    """PGHOSTADDR, PGSERVICE and the like are about other servers."""
+    kept = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("PG")}
+    try:
+        yield
+    finally:
+        os.environ.update(kept)
 
 
 @contextmanager

@@ -105,7 +105,8 @@ def check_list(checks: Iterable[Check]) -> str:
     return "\n".join(
         f"ok    {check.name}: {check.detail}"
         if check.is_ok
-        else f"wrong {check.name}: {check.detail}; {check.mend}"
+        else f"wrong {check.name}: "
+        + "; ".join(" ".join(part.split()) for part in (check.detail, check.mend) if part)
         for check in checks
     )
 

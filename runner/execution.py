@@ -73,7 +73,7 @@ def run(settings: Settings, *, reach: Reach = nullcontext) -> RunResult:
             result = progress.result(clock, has_activity=has_activity)
     except UsageError:
         raise
-    except KeyboardInterrupt as problem:
+    except (KeyboardInterrupt, SystemExit) as problem:
         problem.add_note("nothing was published")
         raise
     except AudienceError as problem:
@@ -88,7 +88,7 @@ def _read(progress: Progress, session: Session, claim: Claim | None) -> bool:
     if not progress.compiled.can_build:
         session.execute(WITHOUT_STATISTICS)
     _prepare(progress, session)
-    with session.transaction(SNAPSHOT):
+    with session.transaction(SNAPSHOT, end="rollback"):
         if not _build(progress, session):
             return False
         _count(progress, session)
@@ -108,6 +108,8 @@ def _prepare(progress: Progress, session: Session) -> None:
             if progress.needs(name):
                 with progress.attempt(progress.types_of(name), session):
                     session.execute(compiled.create(name), where)
+        # a probe runs the model's functions, if only to plan: they may not write either
+        session.execute("set transaction read only")
         for output in progress.outputs:
             where = compiled.output_location(output)
             with progress.attempt(frozenset({output.audience_type}), session):

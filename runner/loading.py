@@ -6,6 +6,7 @@ and line.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -26,7 +27,7 @@ from runner.yaml_files import Loc, YamlDocument, read_yaml, validated
 def load_project(project_dir: Path) -> Project:
     """Read `project_dir`/models. Raises `ProjectError` for the first thing wrong in it."""
     folder = project_dir / MODELS_FOLDER
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # noqa: PTH112  (a Path raises if its name is too long)
         raise ProjectError(
             "there is no models folder here",
             where=Location(folder),
@@ -64,7 +65,7 @@ def _models(root: Path, folder: Path, parts: Parts) -> dict[str, Model]:
                 looked_at=f"the other is {models[name].path}",
                 mend="rename one file: names are unique in the project",
             )
-        if not re.match(IDENTIFIER, name):
+        if not re.fullmatch(IDENTIFIER, name):
             raise ProjectError(
                 f"{name!r} cannot name a model",
                 where=Location(path),
@@ -97,7 +98,7 @@ def _described(parts: Parts) -> dict[str, tuple[ModelProperties, Location]]:
 
 def _read_text(file: Path, path: Path) -> str:
     try:
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as problem:
         raise ProjectError(
             f"cannot be read as UTF-8 text: {problem}", where=Location(path), mend="see to the file"

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from jinja2 import StrictUndefined, TemplateError, Undefined, UndefinedError
+from jinja2 import StrictUndefined, Undefined, UndefinedError
 from jinja2.sandbox import SandboxedEnvironment
 
 from runner.errors import Location, ParameterError, ProjectError, did_you_mean
@@ -160,7 +160,7 @@ def _window(project: Project, audience: Audience, values: Values, as_of: datetim
             as_of - timedelta(microseconds=round(Decimal(hours) * 3_600_000_000))
             for hours in (ago["start_hours_ago"], ago["end_hours_ago"])
         )
-    except (OverflowError, TypeError, ArithmeticError):
+    except (OverflowError, TypeError, ValueError, ArithmeticError):
         raise ParameterError(
             "the window lies outside the calendar", looked_at=f"hours before the as-of time: {ago}"
         ) from None
@@ -178,7 +178,7 @@ def _check_rules(
         if not _evaluate(project, audience, at, rule.must, values):
             try:
                 message = _JINJA.from_string(rule.message).render(names)
-            except TemplateError as problem:
+            except Exception as problem:
                 where = project.audience_location(audience, "rules", index, "message")
                 raise ProjectError(str(problem), where=where) from None
             raise ParameterError(message.strip(), looked_at=f"rule: {rule.must}")
@@ -192,7 +192,7 @@ def _evaluate(
         if isinstance(result, Undefined):
             raise UndefinedError(f"{expression!r} is undefined")
         return result
-    except (TemplateError, ArithmeticError, TypeError) as problem:
+    except Exception as problem:
         raise ProjectError(
             f"the expression {expression!r} cannot be evaluated: {problem}",
             where=project.audience_location(audience, *at),

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from jinja2 import StrictUndefined, TemplateError
+from jinja2 import StrictUndefined
 from jinja2.sandbox import SandboxedEnvironment
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
@@ -56,6 +56,7 @@ class Target(BaseModel):
     connect_timeout: int = Field(default=10, ge=1, le=600)
     statement_timeout: str = "10min"
     lock_timeout: str = "30s"
+    hidden: list[SecretStr] = []  # what env_var() gave in settings and session
     settings: dict[str, str | int | float | bool] = {}
     session: list[str] = []
 
@@ -110,6 +111,8 @@ class Target(BaseModel):
             "lock_timeout": self.lock_timeout,
             "idle_in_transaction_session_timeout": "5min",
             "jit": "off",
+            # an error, not fewer rows, where row security hides some
+            "row_security": "off",
             **self.settings,
         }
         made = [f"set {name} to {_setting(value)}" for name, value in settings.items()]
@@ -136,6 +139,8 @@ def load_target(
     render = _Renderer(document, environment, is_offline=is_offline)
     outputs = document.data[profile].get("outputs") or {}
     default = render.value((profile, "target"), document.data[profile].get("target", "default"))
+    if chosen == "":
+        raise ProfileError("--target is empty", mend="name a target, or leave the option out")
     name = chosen or environment.get("AUDIENCES_TARGET") or str(default)
     if not isinstance(outputs, dict) or name not in outputs:
         choices = outputs if isinstance(outputs, dict) else {}
@@ -148,7 +153,7 @@ def load_target(
 
 
 def _read(path: Path) -> YamlDocument:
-    if not path.is_file():
+    if not os.path.isfile(path):  # noqa: PTH113  (a Path raises if its name is too long)
         raise ProfileError(
             f"there is no {PROFILE_FILE}",
             where=Location(path),
@@ -175,7 +180,11 @@ def _target(document: YamlDocument, at: Loc, render: _Renderer, *, is_offline: b
     given = document.data[at[0]][at[1]][at[2]]
     if not isinstance(given, dict):
         raise ProfileError("a target is a mapping", where=document.location(at))
+    for key in ("name", "hidden"):
+        if key in given:
+            raise ProfileError(f"unknown key {key!r}", where=document.location((*at, key)))
     resolved = {**render.value(at, given), "name": at[2]}
+    resolved["hidden"] = render.hidden
     view = YamlDocument(document.path, {"target": resolved}, _moved(document.lines, at))
     target = validated(view, Target, ProfileError, at=("target",))
     if not (target.is_demo or is_offline or target.url or target.host):
@@ -200,6 +209,7 @@ class _Renderer:
         self, document: YamlDocument, environment: Mapping[str, str], *, is_offline: bool
     ) -> None:
         self._is_offline = is_offline
+        self.hidden: list[SecretStr] = []
         self._document = document
         self._environment = environment
         self._jinja = SandboxedEnvironment(undefined=StrictUndefined)
@@ -220,6 +230,8 @@ class _Renderer:
                 return MASK  # these are printed
             if self._is_offline and value is None:
                 return ""
+            if at[3:4] in (("settings",), ("session",)) and value:
+                self.hidden.append(SecretStr(value))
             if value is None or (value == "" and default is None):
                 raise ProfileError(
                     f"target {str(at[2] if len(at) > 2 else at[-1])!r} needs the environment "
@@ -231,9 +243,12 @@ class _Renderer:
 
         try:
             return self._jinja.from_string(given).render(env_var=env_var)
-        except TemplateError as problem:
+        except ProfileError:
+            raise
+        except Exception as problem:
+            # its message may quote a secret
             raise ProfileError(
-                f"this Jinja cannot be rendered: {problem.message}",
+                f"this Jinja cannot be rendered: {type(problem).__name__}",
                 where=where,
                 mend="only env_var('NAME') and env_var('NAME', 'default') are known here",
             ) from None

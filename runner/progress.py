@@ -101,12 +101,16 @@ class Progress:
     @contextmanager
     def attempt(self, types: frozenset[str], session: Session | None = None) -> Iterator[None]:
         """If what happens inside fails, these types fall; with the last of them, the run."""
+        has_begun = False
         try:
             with session.savepoint() if session else nullcontext():
+                has_begun = True
                 yield
         except ConnectionLost:
             raise
         except AudienceError as problem:
+            if not has_begun:
+                raise
             self._drop(types, problem)
             if self.settings.is_all_or_nothing or not self.alive:
                 raise

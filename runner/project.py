@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -94,7 +95,7 @@ class Project:
         """sha256 over path and content of every file that decides what a run does."""
         digest = hashlib.sha256()
         for path in files(self.root / MODELS_FOLDER, ".sql", ".yml", ".yaml"):
-            digest.update(f"{path.relative_to(self.root).as_posix()}\0".encode())
+            digest.update(os.fsencode(path.relative_to(self.root).as_posix()) + b"\0")
             digest.update(path.read_bytes() + b"\0")
         return digest.hexdigest()
 

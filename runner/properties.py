@@ -4,6 +4,7 @@ for audiences. These frozen classes are both the file format and the values the 
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any, Literal
 
@@ -136,6 +137,13 @@ class Parameter(StrictModel):
     maximum: int | float | None = None
     choices: list[str] | None = None
     pattern: str | None = None
+
+    @field_validator("above", "below", "minimum", "maximum")
+    @classmethod
+    def _is_finite(cls, bound: float | None) -> float | None:
+        if bound is not None and not math.isfinite(bound):
+            raise ValueError("a bound is a finite number")
+        return bound
 
     @field_validator("pattern")
     @classmethod

@@ -15,9 +15,10 @@ from runner.compiler import (
     file_timestamp,
     inlined,
 )
-from runner.errors import ExportError
+from runner.errors import ExportError, UsageError
 from runner.parameters import instant
 from runner.profiles import Target
+from runner.project import MODELS_FOLDER
 from runner.properties import FunnelStep, Output
 
 
@@ -35,13 +36,13 @@ def write_folder(
     """The script, and each model as a stand-alone select, below `folder`. Raises `ExportError`."""
     stand_alone = inlined(compiled)
     texts = {f"{compiled.audience.name}.psql": psql_script(compiled, target, started_at)}
-    for name, rendered in stand_alone.graph.models.items():
-        texts[f"{rendered.model.path.parent}/{name}.sql"] = stand_alone.select(name).text + "\n"
+    for name in stand_alone.graph.models:
+        texts[f"{name}.sql"] = stand_alone.select(name).text + "\n"
+    _check_folder(compiled, folder)
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
-            path = folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
+            (folder / name).write_text(text, encoding="utf-8")
     except OSError as problem:
         raise ExportError(
             f"cannot be written: {problem.strerror}",
@@ -51,26 +52,37 @@ def write_folder(
     return [folder / name for name in texts]
 
 
+def _check_folder(compiled: CompiledAudience, folder: Path) -> None:
+    """Compiled models bear the names of their sources and must never replace them."""
+    models = (compiled.project.root / MODELS_FOLDER).resolve()
+    if folder.resolve().is_relative_to(models):
+        raise UsageError(
+            "compiled models would replace the models themselves",
+            where=str(folder),
+            mend="choose a folder outside models with --to",
+        )
+
+
 def _lines(compiled: CompiledAudience, target: Target, started_at: datetime) -> Iterator[str]:
     yield from _head(compiled, started_at)
     yield from (f"{statement};" for statement in target.session_statements())
     yield f"\n-- Empty temp tables: reads nothing, checks every name and type\n{PREPARATION};"
     for name in compiled.tables:
-        yield f"\n{compiled.create(name).text};"
+        yield f"\n{compiled.create(name).text}\n;"
     yield "\ncommit;"
     yield f"\n-- One snapshot for all files; only temp tables can be written\n{SNAPSHOT};"
     activity = compiled.audience.activity_model
     if activity not in compiled.tables:
         yield from _stop_without_activity(compiled)
     for name in compiled.tables:
-        yield from (f"\n{statement.text};" for statement in compiled.fill(name))
+        yield from (f"\n{statement.text}\n;" for statement in compiled.fill(name))
         if name == activity:
             yield from _stop_without_activity(compiled)
     for step in compiled.audience.funnel:
         yield f"\n\\echo {_psql_text(step.label)}\n{compiled.count(step).text};"
     for output in compiled.audience.outputs:
         yield from _files(compiled, output, started_at)
-    yield "\ncommit;"
+    yield "\nrollback;"
 
 
 def _head(compiled: CompiledAudience, started_at: datetime) -> Iterator[str]:

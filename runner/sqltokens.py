@@ -14,13 +14,14 @@ Kind = Literal["word", "name", "text", "number", "symbol"]
 
 _TOKEN = re.compile(
     r"""
-      (?P<space>   \s+ | --[^\n]* )
+      (?P<space>   [ \t\n\r\f\v]+ | --[^\n\r]* )
     | (?P<comment> /\* )
-    | (?P<text>    [eE]'(?:[^'\\]|\\.|'')*' | (?:[bBxXnN]|[uU]&)?'(?:[^']|'')*' )
+    | (?P<text>    [eE]'(?:[^'\\]|\\.|''|'[ \t\f\v]*[\n\r][ \t\n\r\f\v]*')*'
+                 | (?:[bBxXnN]|[uU]&)?'(?:[^']|'')*' )
     | (?P<name>    (?:[uU]&)?"(?:[^"]|"")+" )
-    | (?P<dollar>  \$(?:[^\W\d]\w*)?\$ )
-    | (?P<word>    [^\W\d][\w$]* )
-    | (?P<number>  \d[\w.]* )
+    | (?P<dollar>  \$(?:[a-zA-Z_\x80-\U0010ffff][a-zA-Z_0-9\x80-\U0010ffff]*)?\$ )
+    | (?P<word>    [a-zA-Z_\x80-\U0010ffff][a-zA-Z_0-9$\x80-\U0010ffff]* )
+    | (?P<number>  [0-9][a-zA-Z_0-9.]* )
     | (?P<open>    ['"] )
     | (?P<symbol>  :: | . )
     """,

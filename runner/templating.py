@@ -249,4 +249,11 @@ def _untagged(tagged: str, path: Path) -> MappedSql:
             spans.append((starts.pop() if starts else 0, length))
     pieces.append(tagged[position:])
     spans += [(start, length) for start in starts]  # its end was cut off
-    return MappedSql("".join(pieces).rstrip(), tuple(marks), tuple(spans))
+    text = "".join(pieces).rstrip()
+    if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+        raise ProjectError(
+            "the SQL holds a character that no SQL can hold",
+            where=Location(path),
+            mend="look for an escape such as \\0 or \\ud800 in its Jinja",
+        )
+    return MappedSql(text, tuple(marks), tuple(spans))

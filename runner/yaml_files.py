@@ -13,6 +13,10 @@ from runner.errors import Location, UsageError, did_you_mean
 
 Loc = tuple[str | int, ...]
 
+LONGEST_DOCUMENT = 50_000
+"""Keys and items, aliases counted as often as they are used."""
+_KEY_TAGS = ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge")
+
 _LOADER = getattr(
     yaml, "CSafeLoader", yaml.SafeLoader
 )  # ten times faster where libyaml is built in
@@ -58,7 +62,11 @@ def read_yaml(file: Path, shown_as: Path, error: type[UsageError]) -> YamlDocume
         where = Location(shown_as, mark.line + 1 if mark else None)
         what = f"this is not YAML: {problem.problem or problem.context}"
         raise error(what, where=where, mend="check indents, quotes and colons there") from None
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as problem:
+    except RecursionError:
+        raise error(
+            "this YAML refers to itself", where=Location(shown_as), mend="see to its aliases"
+        ) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as problem:
         what = f"this is not YAML in UTF-8: {str(problem).splitlines()[0]}"
         raise error(what, where=Location(shown_as), mend="save it as UTF-8 text") from None
     except OSError as problem:
@@ -72,11 +80,19 @@ def _note_lines(
     node: yaml.Node, loc: Loc, lines: dict[Loc, int], path: Path, error: type[UsageError]
 ) -> None:
     lines.setdefault(loc, node.start_mark.line + 1)
+    if len(lines) > LONGEST_DOCUMENT:
+        raise error("this YAML is too long, or refers to itself", where=Location(path))
     if isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
             _note_lines(item, (*loc, index), lines, path, error)
     elif isinstance(node, yaml.MappingNode):
         for key, value in node.value:
+            if key.tag not in _KEY_TAGS:
+                raise error(
+                    f"the key {getattr(key, 'value', '')!r} is no text",
+                    where=Location(path, key.start_mark.line + 1),
+                    mend="quote it",
+                )
             below = (*loc, str(key.value))
             if below in lines:
                 raise error(

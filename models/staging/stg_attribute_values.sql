@@ -12,6 +12,6 @@ select
     id as attribute_value_id,
 
     ---------- text
-    value as attribute_value
+    value::text as attribute_value
 
 from attribute_values

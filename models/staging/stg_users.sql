@@ -12,8 +12,8 @@ select
     id as user_id,
 
     ---------- text
-    username,
-    first_name
+    username::text as username,
+    first_name::text as first_name
 
 from users
 -- 0 = never deleted
