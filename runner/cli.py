@@ -16,6 +16,17 @@ import typer
 
 from runner import __version__
 from runner.errors import EXIT_FAILED, AudienceError, UsageError
+from runner.options import (
+    AsJson,
+    AsOf,
+    AudienceName,
+    CoolingHours,
+    LookbackHours,
+    ProfilesDir,
+    ProjectDir,
+    TargetName,
+    Var,
+)
 
 if TYPE_CHECKING:
     from runner.logs import LogFormat
@@ -32,32 +43,6 @@ app = typer.Typer(
 )
 
 P = ParamSpec("P")
-
-AudienceName = Annotated[str, typer.Argument(metavar="AUDIENCE", help="Its name or an alias.")]
-LookbackHours = Annotated[
-    str | None, typer.Option("--lookback-hours", metavar="HOURS", help="Fractions are allowed.")
-]
-CoolingHours = Annotated[
-    str | None, typer.Option("--cooling-hours", metavar="HOURS", help="Fractions are allowed.")
-]
-Var = Annotated[
-    list[str] | None,
-    typer.Option("--var", metavar="NAME=VALUE", help="Any parameter of the audience; repeatable."),
-]
-AsOf = Annotated[
-    str | None,
-    typer.Option("--as-of", metavar="INSTANT", help="ISO 8601 with offset. Default: the start."),
-]
-TargetName = Annotated[
-    str | None,
-    typer.Option("--target", help="Of profiles.yml. Default: AUDIENCES_TARGET, else the file's."),
-]
-ProjectDir = Annotated[Path, typer.Option("--project-dir", help="The folder that holds models/.")]
-ProfilesDir = Annotated[
-    Path | None,
-    typer.Option("--profiles-dir", help="The folder of profiles.yml. Default: the project's."),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 
 
 class Terminated(SystemExit):

@@ -1,4 +1,4 @@
-"""One pooled session on the database, and the one gate through which its errors come.
+"""One pooled session on the database.
 
 Statements are handed to the driver as they are: no parameter style is applied to SQL text, so
 `%` and `:word` mean what PostgreSQL says they mean.
@@ -6,19 +6,18 @@ Statements are handed to the driver as they are: no parameter style is applied t
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote, unquote
 
 import psycopg
 import sqlalchemy
 from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy.pool import QueuePool
 
-from runner.errors import AudienceError, ConnectionLost, DatabaseError, Location
+from runner.database_errors import redacted, translated_errors
+from runner.errors import AudienceError, ConnectionLost, DatabaseError, Location, ProfileError
 from runner.profiles import Target
 from runner.templating import MappedSql
 
@@ -136,6 +135,7 @@ def open_session(target: Target) -> Iterator[Session]:
 
     Raises `ConnectionLost` if the server cannot be reached or refuses us.
     """
+    _check_url(target)
     engine = sqlalchemy.create_engine(
         "postgresql+psycopg://",
         creator=lambda: _connect(target),
@@ -157,10 +157,25 @@ def open_session(target: Target) -> Iterator[Session]:
         engine.dispose()
 
 
+def _check_url(target: Target) -> None:
+    url = target.url.get_secret_value() if target.url else ""
+    try:
+        conninfo_to_dict(_libpq_url(url))
+    except (psycopg.Error, UnicodeError) as problem:
+        raise ProfileError(
+            f"the url of target {target.name} cannot be read: {redacted(target, str(problem))}",
+            mend="write postgresql://user:password@host:port/dbname, the password percent-encoded",
+        ) from None
+
+
+def _libpq_url(url: str) -> str:
+    return url.replace("postgresql+psycopg://", "postgresql://", 1)
+
+
 def _connect(target: Target) -> psycopg.Connection[Any]:
     url = target.url.get_secret_value() if target.url else ""
     return psycopg.connect(
-        url.replace("postgresql+psycopg://", "postgresql://", 1),
+        _libpq_url(url),
         **target.connection_parameters(),
         connect_timeout=target.connect_timeout,
         application_name="push-audiences",
@@ -194,116 +209,3 @@ def _finish(connection: psycopg.pq.abc.PGconn) -> None:
     for result in list(iter(connection.get_result, None)):
         if result.status != psycopg.pq.ExecStatus.COMMAND_OK:
             raise psycopg.errors.error_from_result(result)
-
-
-# The gate for database errors
-
-
-@contextmanager
-def translated_errors(
-    target: Target, sql: str | MappedSql, where: Location | None
-) -> Iterator[None]:
-    """Turns whatever the driver raises into a `DatabaseError` without secrets."""
-    try:
-        yield
-    except sqlalchemy.exc.DBAPIError as problem:
-        if isinstance(problem.orig, psycopg.Error):
-            raise _translated(target, problem.orig, sql, where) from None
-        raise
-    except psycopg.Error as problem:
-        raise _translated(target, problem, sql, where) from None
-
-
-def _translated(
-    target: Target, problem: psycopg.Error, sql: str | MappedSql, where: Location | None
-) -> DatabaseError:
-    diagnosis = problem.diag
-    message = diagnosis.message_primary or str(problem)
-    if diagnosis.message_detail and problem.sqlstate != "23505":
-        message += f" ({diagnosis.message_detail})"
-    if problem.sqlstate:
-        message += f" [SQLSTATE {problem.sqlstate}]"
-    hint = f"hint: {diagnosis.message_hint}" if diagnosis.message_hint else None
-    lost = _is_lost(problem)
-    kind = ConnectionLost if lost else DatabaseError
-    return kind(
-        redacted(target, message.strip()),
-        sqlstate=problem.sqlstate,
-        where=_place(sql, diagnosis.statement_position) or where or f"target {target.name}",
-        looked_at=redacted(target, hint) if hint else None,
-        mend=_mend(message, problem.sqlstate),
-    )
-
-
-def _is_lost(problem: psycopg.Error) -> bool:
-    """No session, or none any more: connection errors, shutdown, or an error without SQLSTATE."""
-    state = problem.sqlstate
-    if state is None:
-        return isinstance(problem, psycopg.OperationalError | psycopg.InterfaceError)
-    return state.startswith("08") or state in ("57P01", "57P02", "57P03", "25P03", "25P04")
-
-
-def _place(sql: str | MappedSql, position: str | None) -> Location | None:
-    if position is None or isinstance(sql, str):
-        return None
-    return sql.location_at(int(position) - 1)
-
-
-_MENDS_BY_STATE = {
-    "42501": "grant the role USAGE on the schema and SELECT on the table",
-    "42P01": "compare models/sources.yml with the database: audiences check",
-    "42703": "correct the column's name; audiences check compares sources.yml with the database",
-    "57014": "the statement took longer than statement_timeout of the target, or was cancelled",
-    "55P03": "another session holds a lock; lock_timeout of the target says how long to wait",
-    "53100": "the server's disk is full",
-}
-_MENDS_BY_WORDS = {
-    "password authentication failed": "correct user or password of the target",
-    "no password supplied": "give the target a password",
-    "does not exist": "correct the name in the target",
-    "onnection refused": "is the server running, and are host and port right?",
-    "could not translate host name": "correct the host's name in the target",
-    "failed to resolve host": "correct the host's name in the target",
-    "imeout": "is the host reachable from here? connect_timeout of the target is in seconds",
-    "invalid": "correct the target's url; a password in it must be percent-encoded",
-    "missing": "correct the target's url: postgresql://user:password@host:port/dbname",
-}
-
-
-def _mend(message: str, sqlstate: str | None) -> str | None:
-    if sqlstate:
-        return _MENDS_BY_STATE.get(sqlstate)
-    return next((mend for words, mend in _MENDS_BY_WORDS.items() if words in message), None)
-
-
-def redacted(target: Target, text: str) -> str:
-    """`text` without any secret of the target, however it was spelled."""
-    for secret in _secrets(target):
-        text = text.replace(secret, "********")
-    return text
-
-
-def _secrets(target: Target) -> list[str]:
-    """Every text that must not be shown, longest first. Of a URL, all but what names the server:
-    libpq quotes any part of one that it cannot read."""
-    found = {one.get_secret_value() for one in (*target.hidden, target.password) if one}
-    if target.url:
-        url = target.url.get_secret_value()
-        found |= {url} | {piece for sign in "@:/?&=# " for piece in url.split(sign)}
-        found |= set(re.split(r"[@:/?&=#\s'\"]+", url))
-        found -= _server_names(url)
-    spelled = {form for one in found for form in (one, quote(one, safe=""), unquote(one))}
-    return sorted((form for form in spelled if len(form) > 2), key=len, reverse=True)
-
-
-def _server_names(url: str) -> set[str]:
-    """The parts of a URL that say where, not with what right; the scheme and keywords too."""
-    try:
-        parts = conninfo_to_dict(url)
-    except (psycopg.Error, UnicodeError):
-        parts = {}
-    names = {str(parts[key]) for key in ("host", "port", "user", "dbname") if key in parts}
-    secret = str(parts.get("password", ""))
-    return {name for name in names if not secret or secret not in name} | {
-        "postgresql", "postgres", "host", "port", "user", "dbname", "password", "sslmode",
-    }  # fmt: skip

@@ -58,6 +58,12 @@ class EmbeddedServer:
 
         Raises `EmbeddedServerError`, with the end of the server's log.
         """
+        if set(str(self.folder)) & set('"$`\\\n'):
+            raise EmbeddedServerError(
+                "pg_ctl hands this path to a shell, which would change it",
+                where=str(self.folder),
+                mend="name a plainer folder in AUDIENCES_DEMO_DIR",
+            )
         for folder in (self.folder, self.socket_folder):
             _own_folder(folder)
         if not (self.data / "PG_VERSION").exists():
@@ -119,13 +125,16 @@ class EmbeddedServer:
         found = binaries()
         if not _identity() or _anybody_may_enter(found):
             return found
-        copied = self.folder / found.parent.name
+        package = found.parent.parent  # its libraries lie beside it, and are looked for there
+        copied = self.folder / "programs"
         if not copied.exists():
-            fresh = copied.with_suffix(".new")
+            fresh = self.folder / "programs.new"
             shutil.rmtree(fresh, ignore_errors=True)
-            shutil.copytree(found.parent, fresh)
+            shutil.copytree(found.parent, fresh / package.name / found.parent.name)
+            for libraries in package.parent.glob(f"{package.name}.libs"):
+                shutil.copytree(libraries, fresh / libraries.name)
             fresh.rename(copied)
-        return copied / found.name
+        return copied / package.name / found.parent.name / found.name
 
 
 def binaries() -> Path:

@@ -57,6 +57,7 @@ def run(settings: Settings, *, reach: Reach = nullcontext) -> RunResult:
 
     compiled = compiled_at(started_at)
     progress = Progress(settings, compiled)
+    progress.begin(compiled, started_at)
     try:
         claiming = claimed(settings.output_dir, compiled.audience, started_at)
         # a dry run leaves no trace
@@ -65,6 +66,7 @@ def run(settings: Settings, *, reach: Reach = nullcontext) -> RunResult:
                 started_at = claim.started_at
                 compiled = compiled_at(started_at)
             progress.begin(compiled, started_at)
+            progress.tell_start()
             with reach(settings.target) as target, open_session(target) as session:
                 has_activity = _read(progress, session, claim)
             if has_activity and claim is not None:

@@ -251,6 +251,7 @@ def _export_error(path: Path, problem: OSError) -> ExportError:
     mends = {
         "FileExistsError": "a file stands where the folder should be: remove it, or choose "
         "another --output-dir",
+        "FileNotFoundError": "choose another --output-dir",
         "NotADirectoryError": "a file stands where a folder should be: choose another --output-dir",
         "PermissionError": "let this user write there, or choose another --output-dir",
     }

@@ -85,7 +85,8 @@ def parse_as_of(text: str) -> datetime:
         ) from None
     if moment.tzinfo is None:
         raise ParameterError(
-            f"--as-of {text!r} has no offset from UTC", mend=f"write {text.strip()}Z for UTC"
+            f"--as-of {text!r} has no offset from UTC",
+            mend=f"write {moment.isoformat()}Z for UTC",
         )
     try:
         return moment.astimezone(UTC)

@@ -235,7 +235,7 @@ class _Renderer:
             if value is None or (value == "" and default is None):
                 raise ProfileError(
                     f"target {str(at[2] if len(at) > 2 else at[-1])!r} needs the environment "
-                    f"variable {name}, which is not set",
+                    f"variable {name}, which is not set or empty",
                     where=where,
                     mend=f"set {name}, or choose another target with --target",
                 )

@@ -61,6 +61,9 @@ class Progress:
             automation_id=self.settings.automation_id,
             is_dry_run=self.settings.is_dry_run,
         )
+
+    def tell_start(self) -> None:
+        assert self.identity is not None, "begin() comes first"
         _tell("run_started", _opening(self.identity), **self.identity.as_json())
 
     def use(self, server: Server) -> None:

@@ -114,7 +114,10 @@ def validated(
     try:
         return model.model_validate(data if data is not None else {})
     except ValidationError as problem:
-        first = problem.errors(include_url=False)[0]
+        # a misspelt key that is required is both missing and unknown: the latter can be mended
+        errors = problem.errors(include_url=False)
+        unknown = [one for one in errors if one["type"] == "extra_forbidden"]
+        first = (unknown or errors)[0]
         loc = tuple(first["loc"])
         where = document.location((*at, *loc))
         if first["type"] == "extra_forbidden":

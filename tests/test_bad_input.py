@@ -244,10 +244,9 @@ def free_port() -> int:
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("postgresql://ann:s3cr3tword@127.0.0.1:{port}/app", "is the server running"),
+        ("postgresql://ann:s3cr3tword@127.0.0.1:{port}/app", "see that the server runs"),
         ("postgresql://ann:s3cr3tword@no-such-host.invalid/app", "correct the host's name"),
         ("postgresql://ann:s3cr3tword@127.0.0.1:port/app", "correct the target's url"),
-        ("mysql://ann:s3cr3tword@127.0.0.1/app", "correct the target's url"),
     ],
 )
 def test_an_unreachable_server_exits_1_without_the_password(
@@ -257,6 +256,16 @@ def test_an_unreachable_server_exits_1_without_the_password(
     code, error = invoke("layer3-behavior", profiles=profiles)
     assert code == 1
     assert message in error
+    assert "s3cr3tword" not in error
+
+
+@pytest.mark.parametrize("url", ["mysql://ann:s3cr3tword@127.0.0.1/app", "s3cr3tword"])
+def test_a_url_that_is_none_exits_2_without_the_password(
+    invoke: Invoke, tmp_path: Path, url: str
+) -> None:
+    code, error = invoke("layer3-behavior", profiles=unreachable(tmp_path, url))
+    assert code == 2
+    assert "cannot be read" in error
     assert "s3cr3tword" not in error
 
 

@@ -97,7 +97,8 @@ def test_list_shows_parameters_and_outputs() -> None:
     assert code == 0
     assert "generate_layer_3_push_csvs" in stdout
     assert "lookback_hours" in stdout
-    (audience,) = json.loads(invoke("list", "--project-dir", ROOT, "--json")[1])
+    listed = json.loads(invoke("list", "--project-dir", ROOT, "--json")[1])
+    (audience,) = (one for one in listed if one["name"] == "layer3-behavior")
     assert audience["parameters"][0]["default"] == 48
 
 
