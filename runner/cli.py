@@ -10,20 +10,26 @@ import sys
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, ParamSpec
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, ParamSpec
 
 import typer
 
 from runner import __version__
 from runner.errors import EXIT_FAILED, AudienceError, UsageError
 from runner.options import (
+    AllOrNothing,
     AsJson,
     AsOf,
     AudienceName,
+    AutomationId,
     CoolingHours,
+    DryRun,
+    LogFormatName,
     LookbackHours,
+    OutputDir,
     ProfilesDir,
     ProjectDir,
+    Quiet,
     TargetName,
     Var,
 )
@@ -109,26 +115,16 @@ def run(
     cooling_hours: CoolingHours = None,
     var: Var = None,
     as_of: AsOf = None,
-    output_dir: Annotated[
-        str, typer.Option("--output-dir", metavar="FOLDER", help="Made if missing.")
-    ] = ".script-outputs",
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Same work and numbers, no files.")
-    ] = False,
-    all_or_nothing: Annotated[
-        bool, typer.Option("--all-or-nothing", help="If one audience type fails, publish none.")
-    ] = False,
-    automation_id: Annotated[
-        str | None, typer.Option("--automation-id", help="Noted in log, result and manifest.")
-    ] = None,
+    output_dir: OutputDir = ".script-outputs",
+    dry_run: DryRun = False,
+    all_or_nothing: AllOrNothing = False,
+    automation_id: AutomationId = None,
     target: TargetName = None,
     project_dir: ProjectDir = Path(),
     profiles_dir: ProfilesDir = None,
     as_json: AsJson = False,
-    log_format: Annotated[
-        Literal["text", "json"], typer.Option("--log-format", help="Of the log on stderr.")
-    ] = "text",
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Only errors.")] = False,
+    log_format: LogFormatName = "text",
+    quiet: Quiet = False,
 ) -> int:
     """Make an audience's CSV files from one snapshot of the database."""
     from runner.parameters import parse_as_of

@@ -1,7 +1,7 @@
-"""Options that several commands share, each declared once."""
+"""The options of the commands, each declared once."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -30,3 +30,18 @@ ProfilesDir = Annotated[
     typer.Option("--profiles-dir", help="The folder of profiles.yml. Default: the project's."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+
+# run's own
+
+OutputDir = Annotated[str, typer.Option("--output-dir", metavar="FOLDER", help="Made if missing.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Same work and numbers, no files.")]
+AllOrNothing = Annotated[
+    bool, typer.Option("--all-or-nothing", help="If one audience type fails, publish none.")
+]
+AutomationId = Annotated[
+    str | None, typer.Option("--automation-id", help="Noted in log, result and manifest.")
+]
+LogFormatName = Annotated[
+    Literal["text", "json"], typer.Option("--log-format", help="Of the log on stderr.")
+]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Only errors.")]
