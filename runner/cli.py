@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, ParamSpec
 import typer
 
 from runner import __version__
-from runner.errors import EXIT_FAILED, AudienceError, UsageError
+from runner.errors import EXIT_FAILED, AudienceError
 from runner.options import (
     AllOrNothing,
     AsJson,
@@ -32,6 +32,8 @@ from runner.options import (
     Quiet,
     TargetName,
     Var,
+    filled,
+    given_parameters,
 )
 
 if TYPE_CHECKING:
@@ -135,12 +137,12 @@ def run(
         project_dir=project_dir,
         audience=audience,
         target=load_target(profiles_dir or project_dir, target),
-        parameters=_given(lookback_hours, cooling_hours, var),
+        parameters=given_parameters(lookback_hours, cooling_hours, var),
         as_of=parse_as_of(as_of) if as_of is not None else None,
-        output_dir=Path(_filled("--output-dir", output_dir)),
+        output_dir=Path(filled("--output-dir", output_dir)),
         is_dry_run=dry_run,
         is_all_or_nothing=all_or_nothing,
-        automation_id=automation_id and _filled("--automation-id", automation_id),
+        automation_id=automation_id and filled("--automation-id", automation_id),
     )
     return _run(settings, as_json=as_json, log_format=log_format, quiet=quiet)
 
@@ -204,7 +206,7 @@ def compile_command(
 
     now = datetime.now(UTC)
     moment = parse_as_of(as_of) if as_of is not None else now
-    given = _given(lookback_hours, cooling_hours, var)
+    given = given_parameters(lookback_hours, cooling_hours, var)
     project = load_project(project_dir)
     if model is not None:
         _say(compile_model(project, audience, model, given, moment).text)
@@ -270,27 +272,6 @@ def top(
     if version:
         typer.echo(f"push-audiences {__version__}")
         raise typer.Exit
-
-
-def _given(lookback: str | None, cooling: str | None, var: list[str] | None) -> dict[str, str]:
-    """Parameters as they were given: the two short options, and --var name=value."""
-    short = {"lookback_hours": lookback, "cooling_hours": cooling}
-    given = {name: value for name, value in short.items() if value is not None}
-    for one in var or []:
-        name, sign, value = one.partition("=")
-        if not sign or not name:
-            raise UsageError(f"--var {one!r} is not NAME=VALUE", mend="write --var name=value")
-        if name in given:
-            raise UsageError(f"parameter {name} is given twice", mend="give it once")
-        given[name] = value
-    return given
-
-
-def _filled(option: str, value: str) -> str:
-    """Refuses what an unset or broken shell variable leaves behind."""
-    if not value.strip() or not value.isprintable():
-        raise UsageError(f"{option} {value!r} is empty or not printable", mend="give it a value")
-    return value
 
 
 def _say_json(document: Any) -> None:

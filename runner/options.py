@@ -1,9 +1,11 @@
-"""The options of the commands, each declared once."""
+"""The options of the commands, each declared once, and what can be told from them alone."""
 
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+
+from runner.errors import UsageError
 
 AudienceName = Annotated[str, typer.Argument(metavar="AUDIENCE", help="Its name or an alias.")]
 LookbackHours = Annotated[
@@ -45,3 +47,26 @@ LogFormatName = Annotated[
     Literal["text", "json"], typer.Option("--log-format", help="Of the log on stderr.")
 ]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Only errors.")]
+
+
+def given_parameters(
+    lookback: str | None, cooling: str | None, var: list[str] | None
+) -> dict[str, str]:
+    """Parameters as they were given: the two short options, and --var name=value."""
+    short = {"lookback_hours": lookback, "cooling_hours": cooling}
+    given = {name: value for name, value in short.items() if value is not None}
+    for one in var or []:
+        name, sign, value = one.partition("=")
+        if not sign or not name:
+            raise UsageError(f"--var {one!r} is not NAME=VALUE", mend="write --var name=value")
+        if name in given:
+            raise UsageError(f"parameter {name} is given twice", mend="give it once")
+        given[name] = value
+    return given
+
+
+def filled(option: str, value: str) -> str:
+    """Refuses what an unset or broken shell variable leaves behind."""
+    if not value.strip() or not value.isprintable():
+        raise UsageError(f"{option} {value!r} is empty or not printable", mend="give it a value")
+    return value
