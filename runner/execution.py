@@ -76,7 +76,8 @@ def run(settings: Settings, *, reach: Reach = nullcontext) -> RunResult:
     except UsageError:
         raise
     except (KeyboardInterrupt, SystemExit) as problem:
-        problem.add_note("nothing was published")
+        if progress.manifest is None:
+            problem.add_note("nothing was published")
         raise
     except AudienceError as problem:
         result = progress.failed(clock, problem)
