@@ -187,3 +187,28 @@ def test_version() -> None:
     from runner import __version__
 
     assert invoke("--version")[1].strip() == f"push-audiences {__version__}"
+
+
+def test_a_terminal_gets_a_line_for_each_step(options: list[object], tmp_path: Path) -> None:
+    import pty
+
+    mine, theirs = pty.openpty()
+    arguments = [*options, "--output-dir", tmp_path / "out", "--as-of", "2025-11-28T12:00:00Z"]
+    running = subprocess.Popen(
+        command("run", "layer3-behavior", *arguments), stdout=subprocess.PIPE, stderr=theirs
+    )
+    os.close(theirs)
+    shown = b""
+    while True:
+        try:
+            piece = os.read(mine, 4096)
+        except OSError:  # how Linux tells that the other end is closed
+            break
+        if not piece:
+            break
+        shown += piece
+    running.communicate(timeout=20)
+    os.close(mine)
+    assert running.returncode == 0
+    assert b"layer3_prioritized: 323 rows" in shown
+    assert b"INFO" not in shown

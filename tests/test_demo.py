@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -129,3 +130,19 @@ def test_a_long_folder_name_gets_a_short_socket() -> None:
     server = EmbeddedServer(Path("/tmp") / ("long" * 40))
     assert len(bytes(server.socket_folder)) < 90
     assert server.socket_folder != server.folder
+
+
+def test_the_demo_command_serves_until_it_is_interrupted(demo_dir: Path) -> None:
+    running = subprocess.Popen(
+        [sys.executable, "-c", "from runner.cli import main; main()", "demo"],
+        env={**os.environ, "AUDIENCES_DEMO_DIR": str(demo_dir)},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert running.stdout is not None
+    url = running.stdout.readline().split("'")[1]
+    with psycopg.connect(url) as connection:
+        assert connection.execute("select count(*) > 0 from offers").fetchone() == (True,)
+    running.send_signal(signal.SIGINT)
+    _, stderr = running.communicate(timeout=30)
+    assert (running.returncode, stderr) == (0, "stopped\n")
+    assert not is_running(demo_dir)
