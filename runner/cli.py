@@ -47,7 +47,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Turn the marketplace database into push-audience CSV files.",
     epilog="Exit codes: 0 done, 1 failed (nothing published), 2 usage or configuration, "
-    "3 partial, 130 and 143 interrupted.",
+    "3 partial, 130, 143 and 129 interrupted.",
 )
 
 P = ParamSpec("P")

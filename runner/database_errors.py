@@ -87,6 +87,11 @@ _MENDS_BY_WORDS = {
 
 
 def _mend(message: str, sqlstate: str | None) -> str | None:
+    if "row-level security" in message:
+        return (
+            "give the role BYPASSRLS, or, if its policies show it every row, set row_security: on "
+            "in the target's settings"
+        )
     if sqlstate:
         return _MENDS_BY_STATE.get(sqlstate)
     return next((mend for words, mend in _MENDS_BY_WORDS.items() if words in message), None)
@@ -107,19 +112,22 @@ def _secrets(target: Target) -> list[str]:
         url = target.url.get_secret_value()
         found |= {url} | {piece for sign in "@:/?&=# " for piece in url.split(sign)}
         found |= set(re.split(r"[@:/?&=#\s'\"]+", url))
-        found -= _server_names(url)
     spelled = {form for one in found for form in (one, quote(one, safe=""), unquote(one))}
+    if target.url:
+        spelled -= _server_names(target.url.get_secret_value())
     return sorted((form for form in spelled if len(form) > 2), key=len, reverse=True)
 
 
 def _server_names(url: str) -> set[str]:
     """The parts of a URL that say where, not with what right; the scheme and keywords too."""
     try:
-        parts = conninfo_to_dict(url)
+        parts = conninfo_to_dict(url.replace("postgresql+psycopg://", "postgresql://", 1))
     except (psycopg.Error, UnicodeError):
         parts = {}
-    names = {str(parts[key]) for key in ("host", "port", "user", "dbname") if key in parts}
-    secret = str(parts.get("password", ""))
-    return {name for name in names if not secret or secret not in name} | {
-        "postgresql", "postgres", "host", "port", "user", "dbname", "password", "sslmode",
+    secret = " ".join(str(parts.pop(key, "")) for key in ("password", "sslpassword", "options"))
+    values = {str(value) for value in parts.values()}
+    names = values | {piece for value in values for piece in re.split(r"[,/]", value)}
+    return {name for name in names if name not in secret} | {
+        "postgresql", "postgresql+psycopg", "postgres", *parts,
+        "host", "port", "user", "dbname", "password", "sslmode",
     }  # fmt: skip

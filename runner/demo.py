@@ -56,7 +56,9 @@ def running(*, reset: bool = False) -> Iterator[str]:
     """Start the demo server if need be, with fresh data; its URL. The last user stops it."""
     folder = demo_folder()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        if not folder.exists():
+            folder.mkdir(parents=True)
+            folder.chmod(0o755)  # the account that the server runs as under root goes through it
         users = open(folder / "users.lock", "w")  # noqa: SIM115
     except OSError as problem:
         raise EmbeddedServerError(
@@ -82,7 +84,8 @@ def running(*, reset: bool = False) -> Iterator[str]:
 
 @contextmanager
 def _without_libpq_environment() -> Iterator[None]:
-    """PGHOSTADDR, PGSERVICE and the like are about other servers."""
+    """PGHOSTADDR, PGSERVICE and the like are about other servers. They are gone for the whole
+    process while the demo runs, so it does not go with runs on other targets in other threads."""
     kept = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("PG")}
     try:
         yield

@@ -17,6 +17,7 @@ import stat
 import subprocess
 import tempfile
 from dataclasses import dataclass
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -108,15 +109,22 @@ class EmbeddedServer:
     def _run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         # a server that pg_ctl starts keeps its output open: a pipe would never end
         with tempfile.TemporaryFile("w+") as output:
-            done = subprocess.run(  # noqa: S603
-                [self._programs() / program, *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=output,
-                cwd="/",
-                check=False,
-                **_identity(),
-            )
+            try:
+                done = subprocess.run(  # noqa: S603
+                    [self._programs() / program, *arguments],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=output,
+                    cwd="/",
+                    check=False,
+                    **_identity(),
+                )
+            except OSError as problem:
+                raise EmbeddedServerError(
+                    f"the embedded server's programs cannot be run: {problem.strerror}",
+                    where=str(problem.filename or self.folder),
+                    mend=f"let {SERVER_USER_UNDER_ROOT} reach them, or run as an ordinary user",
+                ) from None
             output.seek(0)
             return subprocess.CompletedProcess(done.args, done.returncode, "", output.read())
 
@@ -126,13 +134,15 @@ class EmbeddedServer:
         if not _identity() or _anybody_may_enter(found):
             return found
         package = found.parent.parent  # its libraries lie beside it, and are looked for there
-        copied = self.folder / "programs"
+        copied = self.folder / f"programs-{version(package.name)}-{found.parent.name}"
         if not copied.exists():
             fresh = self.folder / "programs.new"
             shutil.rmtree(fresh, ignore_errors=True)
             shutil.copytree(found.parent, fresh / package.name / found.parent.name)
             for libraries in package.parent.glob(f"{package.name}.libs"):
                 shutil.copytree(libraries, fresh / libraries.name)
+            for path in (fresh, *fresh.rglob("*")):
+                path.chmod(0o755 if path.is_dir() or os.access(path, os.X_OK) else 0o644)
             fresh.rename(copied)
         return copied / package.name / found.parent.name / found.name
 

@@ -65,7 +65,7 @@ def _check_folder(compiled: CompiledAudience, folder: Path) -> None:
 
 def _lines(compiled: CompiledAudience, target: Target, started_at: datetime) -> Iterator[str]:
     yield from _head(compiled, started_at)
-    yield from (f"{statement};" for statement in target.session_statements())
+    yield from (f"{statement}\n;" for statement in target.session_statements())
     yield f"\n-- Empty temp tables: reads nothing, checks every name and type\n{PREPARATION};"
     for name in compiled.tables:
         yield f"\n{compiled.create(name).text}\n;"

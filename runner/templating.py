@@ -18,7 +18,7 @@ from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from jinja2 import StrictUndefined, Template, TemplateSyntaxError
 from jinja2.exceptions import TemplateError
@@ -92,31 +92,46 @@ class _TagLines(Extension):
                 yield token
 
 
-class _TextValue(str):
-    """A text parameter's value between two marks, quotes doubled; compares as it was given.
+class _TextValue:
+    """A text parameter's value: may be printed and compared, and nothing else.
 
-    The marks go through filters and concatenation with the text, so the check that it stands
-    inside quotes holds for whatever a template makes of it.
+    A filter or a concatenation would give text of which nobody knows any more that it came from
+    the command line, so those are refused. Printed, it stands between two marks, quotes doubled.
     """
 
-    given: str
-
-    @classmethod
-    def of(cls, given: str) -> _TextValue:
-        doubled = given.replace("'", "''")
-        value = cls(f"{_BODY_OF_VALUE[0]}{doubled}{_BODY_OF_VALUE[1]}")
-        value.given = given
-        return value
+    def __init__(self, given: str) -> None:
+        self._given = given
 
     def __eq__(self, other: object) -> bool:
-        return self.given == other
+        return self._given == (other._given if isinstance(other, _TextValue) else other)
 
     def __hash__(self) -> int:
-        return hash(self.given)
+        return hash(self._given)
+
+    def __bool__(self) -> bool:
+        return bool(self._given)
+
+    def __len__(self) -> int:
+        return len(self._given)
+
+    def printed(self) -> str:
+        doubled = self._given.replace("'", "''")
+        return f"{_BODY_OF_VALUE[0]}{doubled}{_BODY_OF_VALUE[1]}"
+
+    def _refuse(self) -> NoReturn:
+        raise ProjectError(
+            "a text parameter can be printed and compared, but not changed",
+            mend="declare a parameter that has the text as it is needed",
+        )
+
+    __str__ = __int__ = __float__ = __iter__ = __html__ = _refuse
 
 
 def _finalized(value: Any) -> Any:
-    """Negative numbers in parentheses: a minus before one would begin a comment."""
+    """Text parameters marked; negative numbers in parentheses: after a minus one would begin a
+    comment."""
+    if isinstance(value, _TextValue):
+        return value.printed()
     is_negative = isinstance(value, int | Decimal) and value < 0
     return f"({value})" if is_negative else value
 
@@ -218,7 +233,7 @@ class _Words:
                 mend=did_you_mean(str(name), self._values),
             )
         value = self._values[name]
-        return _TextValue.of(value) if isinstance(value, str) else value
+        return _TextValue(value) if isinstance(value, str) else value
 
     def config(self, **settings: Any) -> str:
         unknown = set(settings) - {"materialized", "tags", "meta"}
@@ -246,9 +261,8 @@ def _untagged(tagged: str, path: Path) -> MappedSql:
         elif tag.group() == _BODY_OF_VALUE[0]:
             starts.append(length)
         else:
-            spans.append((starts.pop() if starts else 0, length))
+            spans.append((starts.pop(), length))
     pieces.append(tagged[position:])
-    spans += [(start, length) for start in starts]  # its end was cut off
     text = "".join(pieces).rstrip()
     if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
         raise ProjectError(

@@ -131,6 +131,18 @@ def test_check_names_missing_grants(golden: Database, role: str, tmp_path: Path)
     assert "grant select on public.offers" in stdout
 
 
+def test_check_names_row_security(golden: Database, role: str, tmp_path: Path) -> None:
+    golden.execute(f"grant select on all tables in schema public to {role}")
+    golden.execute("alter table users enable row level security")
+    profile = golden.profile(tmp_path / "reader", user=role, password="reader secret")
+    code, stdout, _ = invoke("check", "--profiles-dir", profile, "--project-dir", ROOT)
+    assert code == 1
+    wrong = [line for line in stdout.splitlines() if line.startswith("wrong")]
+    assert wrong == [
+        "wrong source public.users: row security would hide rows from this role; give it BYPASSRLS"
+    ]
+
+
 def test_offline_commands_need_no_driver() -> None:
     program = (
         "import sys\n"

@@ -117,6 +117,6 @@ def test_the_script_has_the_targets_settings_and_session_statements() -> None:
     )
     compiled = compile_audience(load_project(ROOT), "layer3-behavior", {}, AS_OF)
     script = psql_script(compiled, target, AS_OF)
-    assert "set work_mem to '64MB';" in script
-    assert "\nset enable_nestloop to off;\n" in script
+    assert "\nset work_mem to '64MB'\n;" in script
+    assert "\nset enable_nestloop to off\n;" in script
     assert len(re.findall(r"^\\copy ", script, re.MULTILINE)) == 6

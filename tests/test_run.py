@@ -298,7 +298,7 @@ def test_a_second_that_another_run_has_claimed_is_left_to_it(tmp_path: Path) -> 
 def test_the_next_run_sweeps_the_staging_of_a_dead_one(database: Database, tmp_path: Path) -> None:
     dead = tmp_path / "out" / ".tiny_20200101T000000.staging"
     dead.mkdir(parents=True)
-    (dead / "pid").write_text("999999999")
+    (dead / "lock").touch()
     (dead / "first_20200101T000000.csv").write_text("half a fi")
     run_project(tiny_project(tmp_path / "p"), database, tmp_path / "out")
     assert not dead.exists()

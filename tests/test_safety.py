@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -142,6 +144,23 @@ def test_no_piece_of_a_password_is_told(tmp_path: Path, url: str) -> None:
     assert "s3crLONG" not in redacted(target, f"told: {url}")
 
 
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://app:pw123@127.0.0.1:1/mart", 'at "127.0.0.1", port 1'),
+        ("postgresql+psycopg://app:pw123@127.0.0.1:1/mart", 'at "127.0.0.1", port 1'),
+        ("postgresql://app:pw123@/mart?host=%2Ftmp%2Fnosuch", "/tmp/nosuch"),
+        ("postgresql://app:pw123@127.0.0.1:1/mart?application_name=server", "connection to server"),
+    ],
+)
+def test_what_names_the_server_is_told(url: str, shown: str) -> None:
+    target = Target(name="t", type="postgres", url=url, connect_timeout=2)
+    with pytest.raises(DatabaseError) as caught, open_session(target):
+        pass
+    assert shown in str(caught.value)
+    assert "pw123" not in str(caught.value)
+
+
 def test_compile_shows_no_variable_of_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -223,13 +242,15 @@ def test_a_folder_that_cannot_be_flushed_leaves_no_manifest_without_files(
     assert published(tmp_path / "out") == []
 
 
-def test_a_signal_during_publication_waits_until_it_is_done(
-    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_during_publication_comes_too_late(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     manifest = export.publish_manifest
+    threading.Thread(target=time.sleep, args=(1,), daemon=True).start()
 
     def interrupted(*arguments: object) -> None:
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), number)
         manifest(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr("runner.execution.publish_manifest", interrupted)

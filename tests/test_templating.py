@@ -163,6 +163,31 @@ def test_text_comments_and_names_are_not_taken_for_code(source: str) -> None:
     check_select(rendered(source, text="mens_size"))
 
 
+@pytest.mark.parametrize(
+    "expression",
+    ["t | upper", "t ~ 'x'", "t | int", "t | replace('a', 'b')", "t | tojson", "t.upper()", "t[0]"],
+)
+def test_a_text_parameter_is_not_changed_by_a_template(expression: str) -> None:
+    source = "select 1\n{{ " + expression.replace("t", "var('text')", 1) + " }}"
+    with pytest.raises(ProjectError) as caught:
+        rendered(source, text="mens_size")
+    assert str(caught.value.where) == "models/x.sql:2"
+
+
+@pytest.mark.parametrize(
+    ("expression", "is_true"),
+    [
+        ("t == 'a'", True), ("t != 'a'", False), ("t == 'b'", False), ("t != 'b'", True),
+        ("t in ['a', 'b']", True), ("t not in ['a', 'b']", False), ("t", True), ("t is eq('a')", True),
+        ("t is ne('a')", False), ("t | length == 1", True),
+    ],
+)  # fmt: skip
+def test_a_text_parameter_compares_as_it_was_given(expression: str, is_true: bool) -> None:
+    condition = expression.replace("t", "var('text')", 1)
+    found = rendered("select {% if " + condition + " %}1{% else %}0{% endif %}", text="a")
+    assert found.sql.text == f"select {int(is_true)}"
+
+
 def test_quotes_in_a_text_parameter_are_doubled() -> None:
     found = rendered("select '{{ var('text') }}'", text="x' or 1=1 --")
     check_select(found)
