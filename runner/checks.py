@@ -89,8 +89,10 @@ def _find(session: Session, source: Source) -> int | None:
 
 
 def _columns(session: Session, source: Source, oid: int) -> Iterator[tuple[str, str]]:
-    """Row security and columns: pairs of what is wrong and how to mend it. Types fit if they are the same, or both texts,
-    or both numbers."""
+    """Row security and columns: pairs of what is wrong and how to mend it.
+
+    Types fit if they are the same, or both texts, or both numbers.
+    """
     hides = f"current_setting('row_security') = 'off' and row_security_active({int(oid)}::oid)"
     if session.rows(f"select {hides}")[0][0]:
         yield "row security would hide rows from this role", "give it BYPASSRLS"
