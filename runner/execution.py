@@ -149,8 +149,8 @@ def _rows_of(progress: Progress, session: Session, model: str) -> int:
 def _count(progress: Progress, session: Session) -> None:
     """The funnel. A count falls with the types whose model it counts."""
     compiled = progress.compiled
-    for step in compiled.audience.funnel:
-        where = compiled.project.models[step.model].location
+    for index, step in enumerate(compiled.audience.funnel):
+        where = compiled.project.audience_location(compiled.audience, "funnel", index)
         if not progress.needs(step.model):
             continue
         with (

@@ -97,7 +97,7 @@ YAML_ERRORS = [
     ("layer3_behavior/layer3_behavior.yml", "default: 48", "default: [48]", "default", 0),
     ("layer3_behavior/layer3_behavior.yml", "default: 48", "default: 0", "lookback_hours must be", 0),
     ("layer3_behavior/layer3_behavior.yml", "model: layer3_offer_creators", "model: layer3_offers", "did you mean", 0),
-    ("layer3_behavior/layer3_behavior.yml", "          - firstName\n", "          - first_name\n", "must name column 'first_name' once", -3),
+    ("layer3_behavior/layer3_behavior.yml", "          - firstName\n", "          - first_name\n", "describes no column 'first_name'; did you mean firstName", -3),
     ("layer3_behavior/layer3_behavior.yml", "[newest_activity_at desc, user_id]", "[newest_activity_at; drop]", "not a column name", 0),
     ("layer3_behavior/layer3_behavior.yml", "must: lookback_hours >", "must: lookback >", "cannot be evaluated", 0),
     ("layer3_behavior/layer3_behavior.yml", "  - name: layer3_profiles", "  - name: layer3_profile", "no file layer3_profile.sql", 0),

@@ -316,6 +316,21 @@ def test_a_funnel_over_a_fallen_model_does_not_fail_the_others(
     assert [failure.audience_type for failure in result.failures] == ["second"]
 
 
+def test_a_funnel_over_a_missing_column_names_the_funnels_line(
+    database: Database, tmp_path: Path
+) -> None:
+    project = tiny_project(tmp_path / "p")
+    path = project / "models" / "tiny.yml"
+    path.write_text(
+        path.read_text() + "    funnel:\n      - {label: all, model: people, by: nope}\n"
+    )
+    line = len(path.read_text().splitlines())
+    result = run_project(project, database, tmp_path / "out")
+    assert result.status == "failed"
+    assert f"models/tiny.yml:{line}: " in (result.error or "")
+    assert published(tmp_path / "out") == []
+
+
 def test_each_failed_type_is_told(database: Database, tmp_path: Path) -> None:
     broken = "select nope from {{ ref('people') }}"
     project = tiny_project(tmp_path / "p", first_file=broken, second_file=broken)
@@ -343,6 +358,9 @@ LAYER3 = "layer3_behavior/layer3_behavior.yml"
             "must name",
         ),
         ("        product_name: Test Product\n", "        product_name: Test Product\n        username: x\n", "must name"),
+        ("[newest_activity_at desc, user_id]", "[newest_at desc, user_id]", "no column 'newest_at'; did you mean newest_activity_at"),
+        ("model: layer3_recent_activity, by: action_type}", "model: layer3_recent_activity, by: acton_type}", "no column 'acton_type'; did you mean action_type"),
+        ("where: [keep_demand]", "where: [keep_demands]", "did you mean keep_demand"),
         ("activity_model:", "activty_model:", "did you mean activity_model"),
         ("file: recent-closet-adders", "file: recent-offer-creators", "two outputs have the file"),
     ],
