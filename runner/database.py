@@ -133,7 +133,8 @@ class Session:
 def open_session(target: Target) -> Iterator[Session]:
     """Connect, settle the session, and close it whatever happens.
 
-    Raises `ConnectionLost` if the server cannot be reached or refuses us.
+    Raises `ProfileError` if the target's URL cannot be read, `ConnectionLost` if the server cannot
+    be reached or refuses us, `DatabaseError` for a setting or session statement that it refuses.
     """
     _check_url(target)
     engine = sqlalchemy.create_engine(
