@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 
+from runner.audience_properties import Audience, FunnelStep, Output
 from runner.errors import Location, UsageError, did_you_mean
 from runner.graph import Graph, build_graph
 from runner.parameters import CheckedParameters, check_parameters, milliseconds
-from runner.project import Model, Project, literal, quoted
-from runner.properties import Audience, FunnelStep, Output
+from runner.project import Model, Project, Source, literal, quoted
 from runner.sqlcheck import check_select
 from runner.templating import MappedSql, RenderedModel, joined, render
 
@@ -80,7 +80,7 @@ class CompiledAudience:
         kind = f"{quoted(step.by)}::text" if step.by else "null::text"
         return joined(
             f"select {kind}, count(*)\nfrom (\n",
-            self._relation_or_select(step.model),
+            self.rows_of(step.model),
             "\n) as counted",
             f"\nwhere {' and '.join(map(quoted, step.where))}" if step.where else "",
             "\ngroup by 1\norder by 1" if step.by else "",
@@ -91,7 +91,7 @@ class CompiledAudience:
         columns = ", ".join(f"{_value(column)} as {quoted(column)}" for column in output.columns)
         return joined(
             f"select {columns} from (",
-            self._relation_or_select(output.model),
+            self.rows_of(output.model),
             f") as exported order by {_ordering(output, 'exported')}",
         )
 
@@ -104,7 +104,7 @@ class CompiledAudience:
         return joined(
             f"select {columns} from (select) as one_row left join (select true as is_found, "
             "exported.* from (",
-            self._relation_or_select(output.model),
+            self.rows_of(output.model),
             f") as exported order by {_ordering(output, 'exported')} limit 1) as first_row on true",
         )
 
@@ -129,12 +129,20 @@ class CompiledAudience:
             pieces += [cte, self._sql[inner], "\n\n)"]
         return joined(*pieces, f"\n\nselect * from {self._model(name).cte_name}")
 
+    def rows_of(self, name: str) -> MappedSql:
+        """A select of a model's rows, from its temp table if it is built."""
+        if name in self.tables:
+            return MappedSql(f"select * from {self._model(name).temp_relation}")
+        return joined("\n", self.select(name), "\n")
+
     @cached_property
     def _sql(self) -> dict[str, MappedSql]:
         """Each model's own SQL, its refs pointing to temp tables and CTEs."""
 
-        def relation(model: Model) -> str:
-            return model.temp_relation if model.name in self.tables else model.cte_name
+        def relation(read: Model | Source) -> str:
+            if isinstance(read, Model) and read.name in self.tables:
+                return read.temp_relation
+            return _inlined_relation(read)
 
         return {
             name: render(self.project, draft.model, self.parameters, relation).sql
@@ -143,11 +151,6 @@ class CompiledAudience:
 
     def _model(self, name: str) -> Model:
         return self.project.models[name]
-
-    def _relation_or_select(self, name: str) -> MappedSql:
-        if name in self.tables:
-            return MappedSql(f"select * from {self._model(name).temp_relation}")
-        return joined("\n", self.select(name), "\n")
 
     def _test_value(self, column: str, run_start: datetime) -> str:
         row = self.audience.test_row
@@ -210,11 +213,15 @@ def _graph(project: Project, parameters: CheckedParameters, readers: list[str]) 
     def draft(name: str) -> RenderedModel:
         if name not in drafts:
             model = project.models[name]
-            drafts[name] = render(project, model, parameters, lambda other: other.cte_name)
+            drafts[name] = render(project, model, parameters, _inlined_relation)
             check_select(drafts[name])
         return drafts[name]
 
     return build_graph([project.models[name] for name in readers], draft)
+
+
+def _inlined_relation(read: Model | Source) -> str:
+    return read.relation if isinstance(read, Source) else read.cte_name
 
 
 def _value(column: str, table: str = "exported") -> str:

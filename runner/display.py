@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from runner.audience_properties import Audience
 from runner.parameters import instant
 from runner.project import Project
-from runner.properties import Audience
 from runner.results import CsvFile, RunResult
 
 if TYPE_CHECKING:

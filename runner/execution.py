@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 
+from runner.audience_properties import FunnelStep, Output
 from runner.compiler import (
     PREPARATION,
     READ_ONLY_PREPARATION,
@@ -30,7 +31,6 @@ from runner.export import (
 from runner.loading import load_project
 from runner.profiles import Target
 from runner.progress import Progress, tell_outcome
-from runner.properties import FunnelStep, Output
 from runner.results import CsvFile, FunnelCount, RunResult
 from runner.settings import Settings
 from runner.templating import MappedSql

@@ -22,10 +22,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
+from runner.audience_properties import Audience
 from runner.compiler import file_timestamp
 from runner.database import Buffer
 from runner.errors import ExportError
-from runner.properties import Audience
 
 BUFFER_BYTES = 1 << 14
 """Small on purpose: it stays in the processor's cache, and the server is never kept waiting long.

@@ -11,16 +11,10 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from runner.audience_properties import IDENTIFIER, Audience, Output
 from runner.errors import Location, ProjectError, did_you_mean
 from runner.project import MODELS_FOLDER, Model, Project, Source, files
-from runner.properties import (
-    IDENTIFIER,
-    Audience,
-    ModelProperties,
-    Output,
-    Properties,
-    SourceDefinition,
-)
+from runner.properties import ModelProperties, Properties, SourceDefinition
 from runner.yaml_files import Loc, YamlDocument, read_yaml, validated
 
 

@@ -12,9 +12,9 @@ from typing import Any
 from jinja2 import StrictUndefined, Undefined, UndefinedError
 from jinja2.sandbox import SandboxedEnvironment
 
+from runner.audience_properties import Audience, Parameter
 from runner.errors import Location, ParameterError, ProjectError, did_you_mean
 from runner.project import Project
-from runner.properties import Audience, Parameter
 
 Value = Decimal | int | bool | str
 Values = dict[str, Value]

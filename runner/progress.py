@@ -12,11 +12,11 @@ from datetime import datetime
 from pathlib import Path
 
 from runner import __version__
+from runner.audience_properties import Output
 from runner.compiler import CompiledAudience, inlined
 from runner.database import Server, Session
 from runner.errors import AudienceError, ConnectionLost
 from runner.parameters import instant
-from runner.properties import Output
 from runner.results import (
     CsvFile,
     FunnelCount,

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from runner.audience_properties import Audience
 from runner.errors import Location, UsageError, did_you_mean
-from runner.properties import Audience, ModelProperties
+from runner.properties import ModelProperties
 from runner.yaml_files import YamlDocument
 
 MODELS_FOLDER = "models"

@@ -1,19 +1,15 @@
-"""What the YAML files below models/ may say: dbt's properties for sources and models, and ours
-for audiences. These frozen classes are both the file format and the values the runner uses.
+"""What the YAML files below models/ may say: dbt's properties for sources and models, and our
+audiences beside them. These frozen classes are both the file format and the values the runner uses.
 """
 
 from __future__ import annotations
 
-import math
-import re
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
+from runner.audience_properties import IDENTIFIER, Audience
 from runner.yaml_files import StrictModel
-
-IDENTIFIER = r"^[a-z_][a-z0-9_]{0,49}$"
-"""Model names: safe unquoted, and short enough for PostgreSQL's 63 bytes with our prefix."""
 
 Materialized = Literal["table", "ephemeral"]
 
@@ -118,148 +114,6 @@ class ModelProperties(StrictModel):
     description: str = Field(min_length=1)
     config: NodeConfig = NodeConfig()
     columns: list[Column] = []
-
-
-class Parameter(StrictModel):
-    """A value that models read with `var()`: type, default, bounds (all in its own unit).
-
-    `hours` takes fractions. `text` needs `choices` or a `pattern` that the whole text must match.
-    """
-
-    name: str = Field(pattern=IDENTIFIER)
-    type: Literal["hours", "integer", "number", "boolean", "text"]
-    default: int | float | bool | str
-    description: str = Field(min_length=1)
-    unit: str | None = None
-    above: int | float | None = None
-    below: int | float | None = None
-    minimum: int | float | None = None
-    maximum: int | float | None = None
-    choices: list[str] | None = None
-    pattern: str | None = None
-
-    @field_validator("above", "below", "minimum", "maximum")
-    @classmethod
-    def _is_finite(cls, bound: float | None) -> float | None:
-        if bound is not None and not math.isfinite(bound):
-            raise ValueError("a bound is a finite number")
-        return bound
-
-    @field_validator("pattern")
-    @classmethod
-    def _is_a_pattern(cls, pattern: str | None) -> str | None:
-        try:
-            re.compile(pattern or "")
-        except re.error as problem:
-            raise ValueError(f"{pattern!r} is no regular expression: {problem}") from None
-        return pattern
-
-    @model_validator(mode="after")
-    def _text_is_bounded(self) -> Parameter:
-        if self.type == "text" and self.choices is None and self.pattern is None:
-            raise ValueError(f"text parameter {self.name!r} needs choices or a pattern")
-        return self
-
-    @property
-    def bounds(self) -> str:
-        """The bounds in words, '' if there are none."""
-        limits = [("> ", self.above), (">= ", self.minimum), ("< ", self.below)]
-        words = [f"{sign}{limit}" for sign, limit in limits if limit is not None]
-        words += [f"<= {self.maximum}"] if self.maximum is not None else []
-        words += [f"one of {', '.join(self.choices)}"] if self.choices else []
-        words += [f"matching {self.pattern}"] if self.pattern else []
-        return " and ".join(words)
-
-
-class Rule(StrictModel):
-    """What parameters must be to each other: a Jinja expression, and what to say if it is not."""
-
-    must: str
-    message: str
-
-
-class WindowDefinition(StrictModel):
-    """The window's two instants as Jinja expressions: hours before the as-of time."""
-
-    start_hours_ago: str
-    end_hours_ago: str
-
-
-class FunnelStep(StrictModel):
-    """A count for the result: rows of a model, per value of `by`, where boolean columns hold."""
-
-    label: str
-    model: str
-    by: str | None = None
-    where: list[str] = []
-
-
-class Output(StrictModel):
-    """One audience type: its final model, its file, its columns in order, its row order."""
-
-    audience_type: str = Field(pattern=IDENTIFIER)
-    model: str
-    file: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,99}$")
-    columns: list[str] = Field(min_length=1)
-    order_by: list[str] = Field(min_length=1)
-
-    @field_validator("order_by")
-    @classmethod
-    def _are_columns(cls, order_by: list[str]) -> list[str]:
-        for item in order_by:
-            words = item.split()
-            if not 1 <= len(words) <= 2 or words[1:] not in ([], ["asc"], ["desc"]):
-                raise ValueError(f"{item!r} is not a column name, with asc or desc behind it")
-        return order_by
-
-    def file_name(self, timestamp: str, *, is_test: bool) -> str:
-        """The name of its production or test file; nobody else makes one."""
-        return f"{self.file}{'_TEST' if is_test else ''}_{timestamp}.csv"
-
-    @property
-    def ordering(self) -> list[tuple[str, str]]:
-        """Pairs of column and direction."""
-        split = [item.split() for item in self.order_by]
-        return [(words[0], words[1] if len(words) == 2 else "asc") for words in split]
-
-
-class TestRow(StrictModel):
-    """The one row of every test file, column by column."""
-
-    test_user: dict[str, str]
-    run_start: list[str] = []
-    placeholders: dict[str, str]
-
-    @field_validator("test_user", "placeholders")
-    @classmethod
-    def _on_one_line(cls, values: dict[str, str]) -> dict[str, str]:
-        for column, value in values.items():
-            if not value.isprintable():
-                raise ValueError(f"{column}: a value must be printable and on one line")
-        return values
-
-    @property
-    def columns(self) -> list[str]:
-        return [*self.test_user, *self.run_start, *self.placeholders]
-
-
-class Audience(StrictModel):
-    """What one run makes: parameters, outputs, test row, funnel. A new one needs no Python."""
-
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
-    description: str = Field(min_length=1)
-    aliases: list[str] = []
-    parameters: list[Parameter] = []
-    rules: list[Rule] = []
-    window: WindowDefinition | None = None
-    activity_model: str
-    funnel: list[FunnelStep] = []
-    line_ending: Literal["lf", "crlf"] = "lf"
-    outputs: list[Output] = Field(min_length=1)
-    test_row: TestRow
-
-    def parameter(self, name: str) -> Parameter | None:
-        return next((one for one in self.parameters if one.name == name), None)
 
 
 class Properties(StrictModel):

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
+from runner.audience_properties import FunnelStep, Output
 from runner.compiler import (
     COPY_OPTIONS,
     PREPARATION,
@@ -19,7 +20,6 @@ from runner.errors import ExportError, UsageError
 from runner.parameters import instant
 from runner.profiles import Target
 from runner.project import MODELS_FOLDER
-from runner.properties import FunnelStep, Output
 
 
 def psql_script(compiled: CompiledAudience, target: Target, started_at: datetime) -> str:

@@ -28,13 +28,13 @@ from jinja2.sandbox import SandboxedEnvironment
 
 from runner.errors import Location, ProjectError, did_you_mean
 from runner.parameters import CheckedParameters, Values
-from runner.project import Model, Project
+from runner.project import Model, Project, Source
 
 _TAG = re.compile("\0(\\d+)\0|[\1\2]")
 _BODY_OF_VALUE = ("\1", "\2")
 
-Relations = Callable[[Model], str]
-"""How a model is named in SQL: its temp table, its CTE."""
+Relations = Callable[[Model | Source], str]
+"""How a model or source is named in SQL: its temp table, its CTE, its own name."""
 
 
 @dataclass(frozen=True)
@@ -224,7 +224,7 @@ class _Words:
                 f"source: there is no source table {source_name}.{table}",
                 mend=did_you_mean(f"{source_name}.{table}", declared),
             )
-        return found.relation
+        return self._relations(found)
 
     def var(self, name: str) -> Any:
         if name not in self._values:

@@ -18,9 +18,10 @@ from tests.support import AS_OF, ROOT, Database, published, run_project, shipped
 README = (ROOT / "README.md").read_text()
 
 MODULES = [
-    "errors", "yaml_files", "properties", "profiles", "project", "loading", "parameters", "sqltokens",
+    "errors", "yaml_files", "audience_properties", "properties", "profiles", "project", "loading", "parameters", "sqltokens",
     "templating", "sqlcheck", "graph", "compiler", "script", "results", "settings", "database_errors", "database",
-    "checks", "export", "progress", "execution", "embedded", "demo", "logs", "display", "options", "cli",
+    "workspace", "checks", "export", "progress", "execution", "embedded", "demo", "logs", "display", "options",
+    "console", "operator_commands", "analyst_commands", "cli",
 ]  # fmt: skip
 
 

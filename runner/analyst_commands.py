@@ -1,0 +1,77 @@
+"""The commands of whoever edits the SQL: each parses, and calls one function anybody can call."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from runner.console import reported, say, say_json
+from runner.options import (
+    AsJson,
+    AsOf,
+    AudienceName,
+    CoolingHours,
+    LookbackHours,
+    ProfilesDir,
+    ProjectDir,
+    TargetName,
+    Var,
+    given_parameters,
+)
+
+
+@reported
+def list_audiences(project_dir: ProjectDir = Path(), as_json: AsJson = False) -> None:
+    """Audiences, their parameters with defaults and bounds, their outputs."""
+    from runner.display import audience_json, audience_list
+    from runner.loading import load_project
+
+    project = load_project(project_dir)
+    if as_json:
+        say_json(audience_json(project))
+    else:
+        say(audience_list(project))
+
+
+@reported
+def compile_command(
+    audience: AudienceName,
+    model: Annotated[
+        str | None, typer.Option("--model", help="Only this model, as one stand-alone select.")
+    ] = None,
+    to: Annotated[
+        Path | None,
+        typer.Option("--to", metavar="FOLDER", help="Write there the script and each model."),
+    ] = None,
+    lookback_hours: LookbackHours = None,
+    cooling_hours: CoolingHours = None,
+    var: Var = None,
+    as_of: AsOf = None,
+    target: TargetName = None,
+    project_dir: ProjectDir = Path(),
+    profiles_dir: ProfilesDir = None,
+) -> None:
+    """Print a run as a psql script that makes the same files. Needs no database."""
+    from runner.compiler import compile_audience, compile_model
+    from runner.loading import load_project
+    from runner.parameters import parse_as_of
+    from runner.profiles import load_target
+    from runner.script import psql_script, write_folder
+
+    now = datetime.now(UTC)
+    moment = parse_as_of(as_of) if as_of is not None else now
+    given = given_parameters(lookback_hours, cooling_hours, var)
+    project = load_project(project_dir)
+    if model is not None:
+        say(compile_model(project, audience, model, given, moment).text)
+        return
+    settled = load_target(profiles_dir or project_dir, target, is_offline=True)
+    compiled = compile_audience(project, audience, given, moment)
+    if to is None:
+        say(psql_script(compiled, settled, now).rstrip("\n"))
+        return
+    for path in write_folder(compiled, settled, now, to):
+        say(str(path))

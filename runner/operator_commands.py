@@ -1,0 +1,131 @@
+"""The commands of whoever schedules runs: each parses, and calls one function anybody can call."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from runner.console import reported, say, say_json
+from runner.errors import EXIT_FAILED
+from runner.options import (
+    AllOrNothing,
+    AsJson,
+    AsOf,
+    AudienceName,
+    AutomationId,
+    CoolingHours,
+    DryRun,
+    LogFormatName,
+    LookbackHours,
+    OutputDir,
+    ProfilesDir,
+    ProjectDir,
+    Quiet,
+    TargetName,
+    Var,
+    filled,
+    given_parameters,
+)
+
+if TYPE_CHECKING:
+    from runner.logs import LogFormat
+    from runner.settings import Settings
+
+
+@reported
+def run(
+    audience: AudienceName,
+    lookback_hours: LookbackHours = None,
+    cooling_hours: CoolingHours = None,
+    var: Var = None,
+    as_of: AsOf = None,
+    output_dir: OutputDir = ".script-outputs",
+    dry_run: DryRun = False,
+    all_or_nothing: AllOrNothing = False,
+    automation_id: AutomationId = None,
+    target: TargetName = None,
+    project_dir: ProjectDir = Path(),
+    profiles_dir: ProfilesDir = None,
+    as_json: AsJson = False,
+    log_format: LogFormatName = "text",
+    quiet: Quiet = False,
+) -> int:
+    """Make an audience's CSV files from one snapshot of the database."""
+    from runner.parameters import parse_as_of
+    from runner.profiles import load_target
+    from runner.settings import Settings
+
+    settings = Settings(
+        project_dir=project_dir,
+        audience=audience,
+        target=load_target(profiles_dir or project_dir, target),
+        parameters=given_parameters(lookback_hours, cooling_hours, var),
+        as_of=parse_as_of(as_of) if as_of is not None else None,
+        output_dir=Path(filled("--output-dir", output_dir)),
+        is_dry_run=dry_run,
+        is_all_or_nothing=all_or_nothing,
+        automation_id=automation_id and filled("--automation-id", automation_id),
+    )
+    return _run(settings, as_json=as_json, log_format=log_format, quiet=quiet)
+
+
+def _run(settings: Settings, *, as_json: bool, log_format: LogFormat, quiet: bool) -> int:
+    from runner import demo
+    from runner.display import summary
+    from runner.execution import run as run_audience
+    from runner.export import uninterrupted
+    from runner.logs import logging_to_stderr
+
+    with logging_to_stderr(log_format, is_quiet=quiet):
+        result = run_audience(settings, reach=demo.resolved)
+    with uninterrupted():
+        if as_json:
+            say_json(result.as_json())
+        elif not quiet:
+            say(summary(result, is_demo=settings.target.is_demo))
+    return result.exit_code
+
+
+@reported
+def check(
+    target: TargetName = None,
+    project_dir: ProjectDir = Path(),
+    profiles_dir: ProfilesDir = None,
+    as_json: AsJson = False,
+) -> int:
+    """Connection, server, rights, source tables and columns: ok, or what to mend."""
+    from runner import demo
+    from runner.checks import check_target
+    from runner.display import check_json, check_list
+    from runner.loading import load_project
+    from runner.profiles import load_target
+
+    project = load_project(project_dir)
+    with demo.resolved(load_target(profiles_dir or project_dir, target)) as reachable:
+        checks = check_target(project, reachable)
+    if as_json:
+        say_json(check_json(checks))
+    else:
+        say(check_list(checks))
+    return 0 if all(check.is_ok for check in checks) else EXIT_FAILED
+
+
+@reported
+def demo_command(
+    reset: Annotated[bool, typer.Option("--reset", help="Make its data anew, and end.")] = False,
+) -> None:
+    """Run the demo database and print its URL until Ctrl-C, or make its data anew."""
+    from runner import demo
+
+    with demo.running(reset=reset) as url:
+        if reset:
+            say("the demo's data was made anew")
+            return
+        say(f"psql '{url}'\nrunning until Ctrl-C")
+        try:
+            signal.pause()
+        except KeyboardInterrupt:
+            typer.echo("stopped", err=True)
