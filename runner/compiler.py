@@ -13,10 +13,11 @@ from functools import cached_property
 from runner.audience_properties import Audience, FunnelStep, Output
 from runner.errors import Location, UsageError, did_you_mean
 from runner.graph import Graph, build_graph
+from runner.mapped_sql import MappedSql, joined
 from runner.parameters import CheckedParameters, check_parameters, milliseconds
 from runner.project import Model, Project, Source, literal, quoted
 from runner.sqlcheck import check_select
-from runner.templating import MappedSql, RenderedModel, joined, render
+from runner.templating import RenderedModel, render
 
 PREPARATION = "begin isolation level read committed, read write"
 READ_ONLY_PREPARATION = "begin isolation level read committed, read only"

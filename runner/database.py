@@ -18,8 +18,8 @@ from sqlalchemy.pool import QueuePool
 
 from runner.database_errors import redacted, translated_errors
 from runner.errors import AudienceError, ConnectionLost, DatabaseError, Location, ProfileError
+from runner.mapped_sql import MappedSql
 from runner.profiles import Target
-from runner.templating import MappedSql
 
 Buffer = bytes | bytearray | memoryview
 """What the driver hands out: one row of a COPY stream."""

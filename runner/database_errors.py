@@ -12,8 +12,9 @@ import sqlalchemy
 from psycopg.conninfo import conninfo_to_dict
 
 from runner.errors import ConnectionLost, DatabaseError, Location
+from runner.mapped_sql import MappedSql
 from runner.profiles import Target
-from runner.templating import MappedSql
+from runner.suspects import suspects
 
 
 @contextmanager
@@ -41,13 +42,15 @@ def _translated(
     if problem.sqlstate:
         message += f" [SQLSTATE {problem.sqlstate}]"
     hint = f"hint: {diagnosis.message_hint}" if diagnosis.message_hint else None
-    lost = _is_lost(problem)
-    kind = ConnectionLost if lost else DatabaseError
+    kind = ConnectionLost if _is_lost(problem) else DatabaseError
+    place, others = _place(sql, problem)
+    compiled = _compiled_line(sql, problem)
+    looked_at = "; ".join(part for part in (hint, others, compiled) if part)
     return kind(
         redacted(target, message.strip()),
         sqlstate=problem.sqlstate,
-        where=_place(sql, diagnosis.statement_position) or where or f"target {target.name}",
-        looked_at=redacted(target, hint) if hint else None,
+        where=place or where or f"target {target.name}",
+        looked_at=redacted(target, looked_at) or None,
         mend=_mend(message, problem.sqlstate),
     )
 
@@ -60,10 +63,25 @@ def _is_lost(problem: psycopg.Error) -> bool:
     return state.startswith("08") or state in ("57P01", "57P02", "57P03", "25P03", "25P04")
 
 
-def _place(sql: str | MappedSql, position: str | None) -> Location | None:
+def _place(sql: str | MappedSql, problem: psycopg.Error) -> tuple[Location | None, str | None]:
+    """Where the analyst wrote what is wrong, and the other places that it may be instead."""
+    if isinstance(sql, str):
+        return None, None
+    position = problem.diag.statement_position
+    if position is not None:
+        return sql.location_at(int(position) - 1), None
+    found = suspects(sql, problem.sqlstate, problem.diag.message_primary or "")
+    if not found:
+        return None, None
+    others = ", ".join(str(place) for place in found[1:6])
+    return found[0], f"the server does not say where; it may also be {others}" if others else None
+
+
+def _compiled_line(sql: str | MappedSql, problem: psycopg.Error) -> str | None:
+    position = problem.diag.statement_position
     if position is None or isinstance(sql, str):
         return None
-    return sql.location_at(int(position) - 1)
+    return f"line {sql.line_at(int(position) - 1)} of the compiled statement"
 
 
 _MENDS_BY_STATE = {

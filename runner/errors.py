@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 EXIT_DONE = 0
@@ -17,15 +17,40 @@ EXIT_USAGE = 2
 EXIT_PARTIAL = 3
 
 
+EXCERPT_LINES = 3
+
+
 @dataclass(frozen=True)
 class Location:
-    """A place in one of the project's files: path as the user knows it, line from 1."""
+    """A place in one of the project's files: path as the user knows it, line and column from 1.
+
+    `text` is what the file held when it was read, so that the place can be shown.
+    """
 
     path: Path
     line: int | None = None
+    column: int | None = None
+    text: str | None = field(default=None, repr=False, compare=False)
 
     def __str__(self) -> str:
-        return str(self.path) if self.line is None else f"{self.path}:{self.line}"
+        numbers = [str(number) for number in (self.line, self.column) if number is not None]
+        return ":".join([str(self.path), *numbers])
+
+    def excerpt(self) -> str | None:
+        """Three lines of the file around the place, a caret below it; None if there is no line."""
+        if self.text is None or self.line is None:
+            return None
+        lines = self.text.split("\n")
+        first = max(0, min(self.line - 2, len(lines) - EXCERPT_LINES))
+        width = len(str(first + EXCERPT_LINES))
+        shown = []
+        for number, line in enumerate(lines[first : first + EXCERPT_LINES], start=first + 1):
+            shown.append(f"{number:>{width}} | {line}".rstrip())
+            if number == self.line and self.column is not None:
+                # tabs stay tabs, so that the caret stands below its character
+                indent = "".join("\t" if one == "\t" else " " for one in line[: self.column - 1])
+                shown.append(f"{' ' * width} | {indent}^")
+        return "\n".join(shown)
 
 
 class AudienceError(Exception):
@@ -55,6 +80,10 @@ class AudienceError(Exception):
         parts = [f"{self.where}: {self.what}" if self.where else self.what]
         parts += [part for part in (self.looked_at, self.mend) if part]
         return " ".join("; ".join(parts).split())
+
+    def excerpt(self) -> str | None:
+        """The source lines that the error is about, for people."""
+        return self.where.excerpt() if isinstance(self.where, Location) else None
 
 
 class UsageError(AudienceError):
@@ -93,6 +122,10 @@ class DatabaseError(AudienceError):
 
 class ConnectionLost(DatabaseError):
     """There is no session, or no longer: every later statement would fail as well."""
+
+
+class DataTestError(AudienceError):
+    """Rows that were about to be exported fail a data test of severity error."""
 
 
 class ExportError(AudienceError):

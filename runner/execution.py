@@ -29,11 +29,11 @@ from runner.export import (
     withdraw,
 )
 from runner.loading import load_project
+from runner.mapped_sql import MappedSql
 from runner.profiles import Target
 from runner.progress import Progress, tell_outcome
 from runner.results import CsvFile, FunnelCount, RunResult
 from runner.settings import Settings
-from runner.templating import MappedSql
 
 Reach = Callable[[Target], AbstractContextManager[Target]]
 """Makes a target one that can be connected to, for as long as a run takes."""

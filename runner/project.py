@@ -29,6 +29,12 @@ class Model:
     def location(self) -> Location:
         return Location(self.path)
 
+    def location_at(self, offset: int) -> Location:
+        """The place of a character of the source, from 0."""
+        start = self.source_text.rfind("\n", 0, offset) + 1
+        line = self.source_text.count("\n", 0, offset) + 1
+        return Location(self.path, line, offset - start + 1, self.source_text)
+
     @property
     def temp_relation(self) -> str:
         return f"pg_temp.{self.name}"

@@ -3,68 +3,39 @@
 dbt's words, a strict subset: `ref`, `source`, `var`, `config`, `run_started_at`. The sandbox
 keeps templates from reaching Python, and an undefined name is an error.
 
-How lines are kept: before Jinja parses a model, each line of its text is tagged with its number
-(between NULs, which neither SQL nor PostgreSQL knows). Tags go through loops and conditions with
-the text they stand in, are read off the rendered text, and removed from it.
+How places are kept: before Jinja parses a model, each line of its text and each expression is
+tagged with where it stands (between NULs, which neither SQL nor PostgreSQL knows). Tags go through
+loops and conditions with the text they stand in, are read off the rendered text, and removed.
 """
 
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
+import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, NoReturn
 
-from jinja2 import StrictUndefined, Template, TemplateSyntaxError
+from jinja2 import Environment, StrictUndefined, Template, TemplateSyntaxError
 from jinja2.exceptions import TemplateError
 from jinja2.ext import Extension
 from jinja2.lexer import Token, TokenStream
 from jinja2.sandbox import SandboxedEnvironment
 
 from runner.errors import Location, ProjectError, did_you_mean
+from runner.mapped_sql import MappedSql, Mark
 from runner.parameters import CheckedParameters, Values
 from runner.project import Model, Project, Source
 
-_TAG = re.compile("\0(\\d+)\0|[\1\2]")
+_TAG = re.compile("\0(\\d+)(t|e)\0|[\1\2]")
+"""`t` is text, whose columns go on as they are; `e` an expression, which has one place."""
 _BODY_OF_VALUE = ("\1", "\2")
 
 Relations = Callable[[Model | Source], str]
 """How a model or source is named in SQL: its temp table, its CTE, its own name."""
-
-
-@dataclass(frozen=True)
-class MappedSql:
-    """SQL text and where each stretch of it was written.
-
-    `marks` are pairs of offset into `text` and location, ascending; `text_values` are the spans
-    that text parameters filled.
-    """
-
-    text: str
-    marks: tuple[tuple[int, Location], ...] = field(default=(), repr=False)
-    text_values: tuple[tuple[int, int], ...] = field(default=(), repr=False)
-
-    def location_at(self, offset: int) -> Location | None:
-        """Where the character at `offset` (from 0) was written; None before the first mark."""
-        index = bisect_right(self.marks, offset, key=lambda mark: mark[0]) - 1
-        return self.marks[index][1] if index >= 0 else None
-
-
-def joined(*pieces: str | MappedSql) -> MappedSql:
-    """One text of all pieces, each keeping its locations. Plain strings have none of their own."""
-    text, marks = "", []
-    for piece in pieces:
-        if isinstance(piece, MappedSql):
-            marks += [(len(text) + offset, location) for offset, location in piece.marks]
-            text += piece.text
-        else:
-            text += piece
-    return MappedSql(text, tuple(marks))
 
 
 @dataclass(frozen=True)
@@ -77,19 +48,44 @@ class RenderedModel:
     materialized: str | None
 
 
-class _TagLines(Extension):
-    """Tags each line of a template's text, and each expression, with its line number."""
+class _TagPlaces(Extension):
+    """Tags each line of a template's text, and each expression, with its offset in the source."""
+
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment)
+        self._read = threading.local()
+
+    def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:
+        """Jinja's tokens know no columns: find where each text and expression begins."""
+        found: list[int] = []
+        position = 0
+        for _, kind, value in self.environment.lexer.tokeniter(source, name, filename):
+            start = source.find(value, position)
+            position = start + len(value)
+            if kind in ("data", "variable_begin"):
+                found.append(start)
+        self._read.places = found
+        return source
 
     def filter_stream(self, stream: TokenStream) -> Iterator[Token]:
+        return self._tagged(stream, iter(self._read.places))
+
+    def _tagged(self, stream: TokenStream, places: Iterator[int]) -> Iterator[Token]:
         for token in stream:
             if token.type == "data":
-                lines = token.value.split("\n")
-                tagged = [f"\0{token.lineno + n}\0{line}" for n, line in enumerate(lines)]
-                yield Token(token.lineno, "data", "\n".join(tagged))
-            else:
-                if token.type == "variable_begin":
-                    yield Token(token.lineno, "data", f"\0{token.lineno}\0")
-                yield token
+                yield Token(token.lineno, "data", _tagged_lines(token.value, next(places)))
+                continue
+            if token.type == "variable_begin":
+                yield Token(token.lineno, "data", f"\0{next(places)}e\0")
+            yield token
+
+
+def _tagged_lines(text: str, place: int) -> str:
+    tagged = []
+    for line in text.splitlines(keepends=True):
+        tagged.append(f"\0{place}t\0{line}")
+        place += len(line)
+    return "".join(tagged)
 
 
 class _TextValue:
@@ -138,7 +134,7 @@ def _finalized(value: Any) -> Any:
 
 _JINJA = SandboxedEnvironment(
     undefined=StrictUndefined,
-    extensions=[_TagLines],
+    extensions=[_TagPlaces],
     finalize=_finalized,
     keep_trailing_newline=False,
 )
@@ -157,24 +153,34 @@ def render(
     try:
         tagged = _template(model.source_text).render(words.context())
     except ProjectError as problem:
-        problem.where = Location(model.path, _template_line(problem))
+        problem.where = _place(model, _template_line(problem), problem.what)
         raise
     except TemplateSyntaxError as problem:
         raise _jinja_error(model, problem.lineno, problem) from None
     except Exception as problem:
         raise _jinja_error(model, _template_line(problem), problem) from None
-    return RenderedModel(
-        model, _untagged(tagged, model.path), tuple(words.refs), words.materialized
-    )
+    return RenderedModel(model, _untagged(tagged, model), tuple(words.refs), words.materialized)
 
 
 def _jinja_error(model: Model, line: int | None, problem: Exception) -> ProjectError:
     message = problem.message if isinstance(problem, TemplateError) else str(problem)
     return ProjectError(
         f"Jinja: {message}",
-        where=Location(model.path, line),
+        where=_place(model, line, message or ""),
         mend="a model may use ref, source, var, config and run_started_at",
     )
+
+
+def _place(model: Model, line: int | None, message: str) -> Location:
+    """The line with the column of what the message quotes, else of the line's first Jinja.
+
+    Jinja itself knows lines only."""
+    if line is None:
+        return model.location
+    text = model.source_text.split("\n")[line - 1 : line] or [""]
+    sought = [*re.findall(r"['\"]([^'\"]+)['\"]", message), "{{", "{%", text[0].strip()]
+    column = next(text[0].find(one) for one in sought if one in text[0]) + 1
+    return Location(model.path, line, column, model.source_text)
 
 
 def _template_line(problem: BaseException) -> int | None:
@@ -246,9 +252,9 @@ class _Words:
         return ""
 
 
-def _untagged(tagged: str, path: Path) -> MappedSql:
+def _untagged(tagged: str, model: Model) -> MappedSql:
     pieces: list[str] = []
-    marks: list[tuple[int, Location]] = []
+    marks: list[Mark] = []
     starts: list[int] = []
     spans: list[tuple[int, int]] = []
     length = position = 0
@@ -257,7 +263,8 @@ def _untagged(tagged: str, path: Path) -> MappedSql:
         length += tag.start() - position
         position = tag.end()
         if tag.group(1):
-            marks.append((length, Location(path, int(tag.group(1)))))
+            place = model.location_at(int(tag.group(1)))
+            marks.append(Mark(length, place, is_copied=tag.group(2) == "t"))
         elif tag.group() == _BODY_OF_VALUE[0]:
             starts.append(length)
         else:
@@ -267,7 +274,7 @@ def _untagged(tagged: str, path: Path) -> MappedSql:
     if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
         raise ProjectError(
             "the SQL holds a character that no SQL can hold",
-            where=Location(path),
+            where=model.location,
             mend="look for an escape such as \\0 or \\ud800 in its Jinja",
         )
     return MappedSql(text, tuple(marks), tuple(spans))

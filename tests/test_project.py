@@ -19,7 +19,7 @@ README = (ROOT / "README.md").read_text()
 
 MODULES = [
     "errors", "yaml_files", "audience_properties", "properties", "profiles", "project", "loading", "parameters", "sqltokens",
-    "templating", "sqlcheck", "graph", "compiler", "script", "results", "settings", "database_errors", "database",
+    "mapped_sql", "templating", "sqlcheck", "graph", "compiler", "script", "results", "settings", "suspects", "database_errors", "database",
     "workspace", "checks", "export", "progress", "execution", "embedded", "demo", "logs", "display", "options",
     "console", "operator_commands", "analyst_commands", "cli",
 ]  # fmt: skip

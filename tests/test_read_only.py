@@ -12,8 +12,8 @@ from runner.compiler import PREPARATION, SNAPSHOT
 from runner.database import open_session
 from runner.errors import DatabaseError, ExportError, ProjectError
 from runner.execution import run
+from runner.mapped_sql import MappedSql
 from runner.settings import Settings
-from runner.templating import MappedSql
 from tests.support import AS_OF, LOAD_ORDER, ROOT, Database, run_layer3, run_project, tiny_project
 from tests.test_golden import assert_equal_to_golden
 

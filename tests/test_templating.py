@@ -10,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.errors import ProjectError
+from runner.mapped_sql import MappedSql, joined
 from runner.parameters import CheckedParameters
 from runner.project import Model, Project
 from runner.sqlcheck import check_select
 from runner.sqltokens import UnclosedError, tokens
-from runner.templating import MappedSql, RenderedModel, joined, render
+from runner.templating import RenderedModel, render
 from tests.support import AS_OF, Database
 
 PATH = Path("models/x.sql")
@@ -97,54 +98,54 @@ def test_joined_pieces_keep_their_places() -> None:
 
 
 @pytest.mark.parametrize(
-    ("source", "line", "message"),
+    ("source", "place", "message"),
     [
-        ("select 1\nfrom {{ ref('othr') }}", 2, "did you mean other"),
-        ("select 1\nfrom {{ source('a', 'b') }}", 2, "no source table a.b"),
-        ("\n\nselect {{ nothing }}", 3, "'nothing' is undefined"),
-        ("select\n{% if %}", 2, "Jinja"),
-        ("select\n{{ var('hous') }}", 2, "did you mean hours"),
-        ("select\n{{ config(materialised='table') }}", 2, "not known"),
-        ("select {{ ''.__class__ }}", 1, "unsafe"),
-        ("select\n\n{{ 1 / 0 }}", 3, "division by zero"),
-        ("{% for x in [1] %}\n{{ x.y.z }}{% endfor %}", 2, "no attribute"),
+        ("select 1\nfrom {{ ref('othr') }}", "2:14", "did you mean other"),
+        ("select 1\nfrom {{ source('a', 'b') }}", "2:6", "no source table a.b"),
+        ("\n\nselect {{ nothing }}", "3:11", "'nothing' is undefined"),
+        ("select\n{% if %}", "2:1", "Jinja"),
+        ("select\n{{ var('hous') }}", "2:9", "did you mean hours"),
+        ("select\n{{ config(materialised='table') }}", "2:11", "not known"),
+        ("select {{ ''.__class__ }}", "1:14", "unsafe"),
+        ("select\n\n{{ 1 / 0 }}", "3:1", "division by zero"),
+        ("{% for x in [1] %}\n{{ x.y.z }}{% endfor %}", "2:6", "no attribute"),
     ],
 )
-def test_jinja_errors_name_the_line(source: str, line: int, message: str) -> None:
+def test_jinja_errors_name_line_and_column(source: str, place: str, message: str) -> None:
     with pytest.raises(ProjectError, match=message) as caught:
         rendered(source, hours=1)
-    assert str(caught.value.where) == f"models/x.sql:{line}"
+    assert str(caught.value.where) == f"models/x.sql:{place}"
 
 
 @pytest.mark.parametrize(
-    ("source", "line", "message"),
+    ("source", "place", "message"),
     [
-        ("select 1;\nselect 2", 1, "one statement"),
-        ("select 1 -- ;\n;", 2, "one statement"),
-        ("with d as (\n  delete from users returning id\n)\nselect * from d", 2, "says delete"),
-        ("update users set id = 1", 1, "one select"),
-        ("select 1\ninto made", 2, "says into"),
-        ("select\nnow()", 2, "'now' is the server's clock"),
-        ("select\nNOW ( )", 2, "clock"),
-        ("select current_date", 1, "clock"),
-        ("select 1,\n 'now'::timestamptz", 2, "clock"),
-        ("select date 'today'", 1, "clock"),
-        ("select clock_timestamp()", 1, "clock"),
-        ("select 1,\n'unclosed", 2, "a quote is not closed"),
-        ("select 1\n/* /* */", 2, "a comment is not closed"),
-        ("select $a$ $b$", 1, "not closed"),
-        ("-- nothing", 1, "one select"),
-        ("", 1, "one select"),
-        ("select {{ var('text') }}", 1, "outside quotes"),
-        ("select\n'a' || {{ var('text') }} || 'b'", 2, "outside quotes"),
+        ("select 1;\nselect 2", "1:9", "one statement"),
+        ("select 1 -- ;\n;", "2:1", "one statement"),
+        ("with d as (\n  delete from users returning id\n)\nselect * from d", "2:3", "says delete"),
+        ("update users set id = 1", "1:1", "one select"),
+        ("select 1\ninto made", "2:1", "says into"),
+        ("select\nnow()", "2:1", "'now' is the server's clock"),
+        ("select\nNOW ( )", "2:1", "clock"),
+        ("select current_date", "1:8", "clock"),
+        ("select 1,\n 'now'::timestamptz", "2:2", "clock"),
+        ("select date 'today'", "1:13", "clock"),
+        ("select clock_timestamp()", "1:8", "clock"),
+        ("select 1,\n'unclosed", "2:1", "a quote is not closed"),
+        ("select 1\n/* /* */", "2:1", "a comment is not closed"),
+        ("select $a$ $b$", "1:8", "not closed"),
+        ("-- nothing", "1:1", "one select"),
+        ("", "", "one select"),
+        ("select {{ var('text') }}", "1:8", "outside quotes"),
+        ("select\n'a' || {{ var('text') }} || 'b'", "2:8", "outside quotes"),
     ],
 )
 def test_what_is_no_harmless_select_is_refused_at_its_line(
-    source: str, line: int, message: str
+    source: str, place: str, message: str
 ) -> None:
     with pytest.raises(ProjectError, match=message) as caught:
         check_select(rendered(source, text="mens_size"))
-    assert str(caught.value.where) == ("models/x.sql" if not source else f"models/x.sql:{line}")
+    assert str(caught.value.where) == f"models/x.sql{place and f':{place}'}"
 
 
 @pytest.mark.parametrize(
@@ -171,7 +172,7 @@ def test_a_text_parameter_is_not_changed_by_a_template(expression: str) -> None:
     source = "select 1\n{{ " + expression.replace("t", "var('text')", 1) + " }}"
     with pytest.raises(ProjectError) as caught:
         rendered(source, text="mens_size")
-    assert str(caught.value.where) == "models/x.sql:2"
+    assert str(caught.value.where) in ("models/x.sql:2:1", "models/x.sql:2:4")
 
 
 @pytest.mark.parametrize(
