@@ -28,7 +28,7 @@ def reported(command: Callable[P, int | None]) -> Callable[P, None]:
         try:
             code = command(*args, **kwargs) or 0
         except AudienceError as problem:
-            _tell_error(command.__name__, str(problem), kwargs)
+            _tell_error(command.__name__, str(problem), kwargs, problem.excerpt())
             code = problem.exit_code
         except (KeyboardInterrupt, Terminated) as problem:
             is_ours = isinstance(problem, Terminated)
@@ -41,14 +41,19 @@ def reported(command: Callable[P, int | None]) -> Callable[P, None]:
     return wrapper
 
 
-def _tell_error(command: str, message: str, options: Mapping[str, object]) -> None:
-    """One line on stderr in the log's format, and with --json a document of the usual shape."""
+def _tell_error(
+    command: str, message: str, options: Mapping[str, object], excerpt: str | None = None
+) -> None:
+    """One line on stderr in the log's format, as text with the source lines it is about below it;
+    with --json a document of the usual shape."""
     if options.get("log_format") == "json":
         from runner.logs import error_line
 
         typer.echo(error_line(message), err=True)
     else:
         typer.echo(f"error: {message}", err=True)
+        if excerpt:
+            typer.echo(excerpt, err=True)
     if options.get("as_json"):
         from runner.results import RunResult
 

@@ -37,7 +37,8 @@ class Location:
         return ":".join([str(self.path), *numbers])
 
     def excerpt(self) -> str | None:
-        """Three lines of the file around the place, a caret below it; None if there is no line."""
+        """Three lines of the file around the place, a caret below it (or below the line's start if
+        no column is known); None if there is no line."""
         if self.text is None or self.line is None:
             return None
         lines = self.text.split("\n")
@@ -46,9 +47,10 @@ class Location:
         shown = []
         for number, line in enumerate(lines[first : first + EXCERPT_LINES], start=first + 1):
             shown.append(f"{number:>{width}} | {line}".rstrip())
-            if number == self.line and self.column is not None:
+            if number == self.line:
+                column = self.column or len(line) - len(line.lstrip()) + 1
                 # tabs stay tabs, so that the caret stands below its character
-                indent = "".join("\t" if one == "\t" else " " for one in line[: self.column - 1])
+                indent = "".join("\t" if one == "\t" else " " for one in line[: column - 1])
                 shown.append(f"{' ' * width} | {indent}^")
         return "\n".join(shown)
 

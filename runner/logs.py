@@ -19,11 +19,11 @@ LogFormat = Literal["text", "json"]
 
 
 class TextFormatter(logging.Formatter):
-    """Time in UTC, level, message, on one line."""
+    """Time in UTC, level, message, on one line; below it the source lines it is about, if any."""
 
     def format(self, record: logging.LogRecord) -> str:
         message = " ".join(record.getMessage().split())
-        return f"{_time(record)} {record.levelname:<7} {message}"
+        return f"{_time(record)} {record.levelname:<7} {message}{_excerpt(record)}"
 
 
 class JsonFormatter(logging.Formatter):
@@ -38,6 +38,11 @@ class JsonFormatter(logging.Formatter):
             **getattr(record, "fields", {}),
         }
         return json.dumps(line, ensure_ascii=False)
+
+
+def _excerpt(record: logging.LogRecord) -> str:
+    lines = getattr(record, "fields", {}).get("excerpt")
+    return f"\n{lines}" if lines else ""
 
 
 def error_line(message: str) -> str:
@@ -65,7 +70,7 @@ class ProgressHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         from rich.markup import escape
 
-        message = escape(record.getMessage())
+        message = escape(record.getMessage() + _excerpt(record))
         if getattr(record, "event", "") == "step_started":
             self._status.update(message)
         elif record.levelno >= logging.ERROR:

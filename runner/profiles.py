@@ -159,7 +159,7 @@ def _read(path: Path) -> YamlDocument:
             where=Location(path),
             mend="run in the project's folder, or name it with --project-dir or --profiles-dir",
         )
-    return read_yaml(path, path, ProfileError)
+    return read_yaml(path, path, ProfileError, may_be_shown=False)
 
 
 def _profile_name(document: YamlDocument) -> str:

@@ -15,7 +15,7 @@ from runner import __version__
 from runner.audience_properties import Output
 from runner.compiler import CompiledAudience, inlined
 from runner.database import Server, Session
-from runner.errors import AudienceError, ConnectionLost
+from runner.errors import AudienceError, ConnectionLost, Location
 from runner.parameters import instant
 from runner.results import (
     CsvFile,
@@ -122,11 +122,13 @@ class Progress:
         fallen = [one for one in self.alive if one in types]
         self.alive = [one for one in self.alive if one not in types]
         self.files = [file for file in self.files if file.audience_type in self.alive]
-        self.failures += [TypeFailure(one, str(problem)) for one in fallen]
+        where = problem.where if isinstance(problem.where, Location) else None
+        self.failures += [TypeFailure(one, str(problem), where) for one in fallen]
         _tell(
             "types_failed",
             f"not published: {', '.join(fallen)}: {problem}",
             level=logging.ERROR,
+            excerpt=problem.excerpt(),
             audience_types=fallen,
             error=str(problem),
         )

@@ -8,7 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
 
-from runner.errors import EXIT_DONE, EXIT_FAILED, EXIT_PARTIAL
+from runner.errors import EXIT_DONE, EXIT_FAILED, EXIT_PARTIAL, Location
 from runner.parameters import CheckedParameters, instant
 
 Status = Literal["success", "no_activity", "partial", "failed"]
@@ -69,13 +69,30 @@ class FunnelCount:
 
 @dataclass(frozen=True)
 class TypeFailure:
-    """Why one audience type was not published."""
+    """Why one audience type was not published, and where in models/ the reason lies."""
 
     audience_type: str
     message: str
+    location: Location | None = None
 
     def as_json(self) -> dict[str, Any]:
-        return {"audienceType": self.audience_type, "message": self.message}
+        return {
+            "audienceType": self.audience_type,
+            "message": self.message,
+            **location_json(self.location),
+        }
+
+
+def location_json(location: Location | None) -> dict[str, Any]:
+    """A place for machines: path, line, column, and the source lines around it."""
+    if location is None:
+        return {"path": None, "line": None, "column": None, "excerpt": None}
+    return {
+        "path": str(location.path),
+        "line": location.line,
+        "column": location.column,
+        "excerpt": location.excerpt(),
+    }
 
 
 @dataclass(frozen=True)

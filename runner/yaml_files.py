@@ -38,18 +38,28 @@ class YamlDocument:
     path: Path
     data: Any
     lines: dict[Loc, int] = field(repr=False)
+    text: str | None = field(default=None, repr=False)
+    """Shown around what is wrong; None for a file that may hold secrets."""
 
     def location(self, loc: Loc) -> Location:
         """The place of a value, or of its nearest container."""
         while loc and loc not in self.lines:
             loc = loc[:-1]
-        return Location(self.path, self.lines.get(loc, 1))
+        return Location(self.path, self.lines.get(loc, 1), text=self.text)
 
 
-def read_yaml(file: Path, shown_as: Path, error: type[UsageError]) -> YamlDocument:
-    """Read one file. Raises `error` with file and line for anything that is not plain YAML."""
+def read_yaml(
+    file: Path, shown_as: Path, error: type[UsageError], *, may_be_shown: bool = True
+) -> YamlDocument:
+    """Read one file. Raises `error` with file and line for anything that is not plain YAML.
+
+    Errors show the lines around what is wrong, unless the file may hold secrets.
+    """
+    shown: str | None = None
     try:
-        loader = _LOADER(file.read_text(encoding="utf-8"))
+        text = file.read_text(encoding="utf-8")
+        shown = text if may_be_shown else None
+        loader = _LOADER(text)
         node = loader.get_single_node()
         lines: dict[Loc, int] = {}
         if node is not None:
@@ -59,7 +69,7 @@ def read_yaml(file: Path, shown_as: Path, error: type[UsageError]) -> YamlDocume
             data = None
     except yaml.MarkedYAMLError as problem:
         mark = problem.problem_mark or problem.context_mark
-        where = Location(shown_as, mark.line + 1 if mark else None)
+        where = _marked(shown_as, mark, shown)
         what = f"this is not YAML: {problem.problem or problem.context}"
         raise error(what, where=where, mend="check indents, quotes and colons there") from None
     except RecursionError:
@@ -73,7 +83,13 @@ def read_yaml(file: Path, shown_as: Path, error: type[UsageError]) -> YamlDocume
         raise error(
             f"cannot be read: {problem.strerror}", where=Location(shown_as), mend="see to the file"
         ) from None
-    return YamlDocument(shown_as, data, lines)
+    return YamlDocument(shown_as, data, lines, shown)
+
+
+def _marked(path: Path, mark: yaml.Mark | None, text: str | None) -> Location:
+    if mark is None:
+        return Location(path)
+    return Location(path, mark.line + 1, mark.column + 1, text)
 
 
 def _note_lines(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -39,7 +40,8 @@ def invoke(
         options += ["--profiles-dir", str(profiles or profile), "--output-dir", str(out), "-q"]
         done = CliRunner().invoke(app, ["run", *arguments, *options])
         assert "Traceback" not in done.stderr
-        errors = [line for line in done.stderr.splitlines() if line.strip()]
+        shown = re.compile(r" *\d* \|")  # the source lines below an error
+        errors = [one for one in done.stderr.splitlines() if one.strip() and not shown.match(one)]
         if done.exit_code == 2 or (done.exit_code == 1 and done.stderr.startswith("error")):
             assert len(errors) == 1 or "Usage" in done.stderr, done.stderr
         assert [name for name in published(out) if name.endswith((".csv", ".json"))] == []

@@ -172,7 +172,7 @@ def test_a_text_parameter_is_not_changed_by_a_template(expression: str) -> None:
     source = "select 1\n{{ " + expression.replace("t", "var('text')", 1) + " }}"
     with pytest.raises(ProjectError) as caught:
         rendered(source, text="mens_size")
-    assert str(caught.value.where) in ("models/x.sql:2:1", "models/x.sql:2:4")
+    assert str(caught.value.where).startswith("models/x.sql:2:")
 
 
 @pytest.mark.parametrize(
