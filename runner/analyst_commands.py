@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from runner.console import reported, say, say_json
+from runner.errors import EXIT_FAILED
 from runner.options import (
     AsJson,
     AsOf,
@@ -17,6 +18,8 @@ from runner.options import (
     LookbackHours,
     ProfilesDir,
     ProjectDir,
+    Select,
+    ShowRows,
     TargetName,
     Var,
     given_parameters,
@@ -46,6 +49,9 @@ def compile_command(
         Path | None,
         typer.Option("--to", metavar="FOLDER", help="Write there the script and each model."),
     ] = None,
+    test: Annotated[
+        str | None, typer.Option("--test", help="Only the select of the rows that fail this test.")
+    ] = None,
     lookback_hours: LookbackHours = None,
     cooling_hours: CoolingHours = None,
     var: Var = None,
@@ -56,6 +62,7 @@ def compile_command(
 ) -> None:
     """Print a run as a psql script that makes the same files. Needs no database."""
     from runner.compiler import compile_audience, compile_model
+    from runner.data_tests import compile_test
     from runner.loading import load_project
     from runner.parameters import parse_as_of
     from runner.profiles import load_target
@@ -68,6 +75,10 @@ def compile_command(
     if model is not None:
         say(compile_model(project, audience, model, given, moment).text)
         return
+    if test is not None:
+        compiled = compile_audience(project, audience, given, moment)
+        say(compile_test(compiled, test).text)
+        return
     settled = load_target(profiles_dir or project_dir, target, is_offline=True)
     compiled = compile_audience(project, audience, given, moment)
     if to is None:
@@ -75,3 +86,38 @@ def compile_command(
         return
     for path in write_folder(compiled, settled, now, to):
         say(str(path))
+
+
+@reported
+def test_command(
+    audience: AudienceName,
+    select: Select = None,
+    show_rows: ShowRows = False,
+    lookback_hours: LookbackHours = None,
+    cooling_hours: CoolingHours = None,
+    var: Var = None,
+    as_of: AsOf = None,
+    target: TargetName = None,
+    project_dir: ProjectDir = Path(),
+    profiles_dir: ProfilesDir = None,
+    as_json: AsJson = False,
+) -> int:
+    """Run the data tests of an audience's models without making files."""
+    from runner import demo
+    from runner.compiler import compile_audience
+    from runner.display import report_json, test_report
+    from runner.loading import load_project
+    from runner.parameters import parse_as_of
+    from runner.profiles import load_target
+    from runner.testing import run_data_tests
+
+    moment = parse_as_of(as_of) if as_of is not None else datetime.now(UTC)
+    given = given_parameters(lookback_hours, cooling_hours, var)
+    compiled = compile_audience(load_project(project_dir), audience, given, moment)
+    with demo.resolved(load_target(profiles_dir or project_dir, target)) as reachable:
+        report = run_data_tests(compiled, reachable, select or (), shows_rows=show_rows)
+    if as_json:
+        say_json(report_json(report))
+    else:
+        say(test_report(report))
+    return 0 if report.success else EXIT_FAILED

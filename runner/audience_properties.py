@@ -141,7 +141,10 @@ class TestRow(StrictModel):
 
 
 class Audience(StrictModel):
-    """What one run makes: parameters, outputs, test row, funnel. A new one needs no Python."""
+    """What one run makes: parameters, outputs, test row, funnel. A new one needs no Python.
+
+    `key` is the column that names a user: in every file, once in each and in one file only.
+    """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
     description: str = Field(min_length=1)
@@ -149,6 +152,7 @@ class Audience(StrictModel):
     parameters: list[Parameter] = []
     rules: list[Rule] = []
     window: WindowDefinition | None = None
+    key: str = "user_id"
     activity_model: str
     funnel: list[FunnelStep] = []
     line_ending: Literal["lf", "crlf"] = "lf"

@@ -34,6 +34,7 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
     ANALYSING: {
         "list": analyst_commands.list_audiences,
         "compile": analyst_commands.compile_command,
+        "test": analyst_commands.test_command,
     },
 }
 for _panel, _commands in COMMANDS.items():

@@ -5,7 +5,7 @@ The runner executes exactly these statements, and `audiences compile` prints the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -56,6 +56,13 @@ class CompiledAudience:
         """Where the YAML declares an output."""
         index = self.audience.outputs.index(output)
         return self.project.audience_location(self.audience, "outputs", index)
+
+    def columns_location(self, output: Output) -> Location:
+        """Where the columns of its model are described, else where the output is declared."""
+        properties = self.project.models[output.model].properties
+        if properties is None or not properties.columns:
+            return self.output_location(output)
+        return self.project.properties_location(output.model, "columns")
 
     # Statements, in the order of a run
 
@@ -119,16 +126,27 @@ class CompiledAudience:
         statement. All others are `not materialized`: a CTE named twice would be computed whole,
         without indexes and without the filters of its reader.
         """
-        upstream = self.graph.inlined_into(name, self.tables)
+        return self.query(self._model(name), self._sql[name], self.graph.models[name].refs)
+
+    def query(self, model: Model, sql: MappedSql, refs: Iterable[str]) -> MappedSql:
+        """The select of a model or singular test behind the models that are inlined into it."""
+        upstream = self.graph.inlined_for(refs, self.tables)
         if not upstream:
-            return self._sql[name]
+            return sql
         pieces: list[str | MappedSql] = []
-        for inner in (*upstream, name):
+        for inner, inner_sql in [(self._model(one), self._sql[one]) for one in upstream] + [
+            (model, sql)
+        ]:
             pieces.append(",\n\n" if pieces else "with\n\n")
-            how = "materialized" if inner in self.graph.tables else "not materialized"
-            cte = f"{self._model(inner).cte_name} as {how} (\n\n"
-            pieces += [cte, self._sql[inner], "\n\n)"]
-        return joined(*pieces, f"\n\nselect * from {self._model(name).cte_name}")
+            how = "materialized" if inner.name in self.graph.tables else "not materialized"
+            pieces += [f"{inner.cte_name} as {how} (\n\n", inner_sql, "\n\n)"]
+        return joined(*pieces, f"\n\nselect * from {model.cte_name}")
+
+    def relation(self, read: Model | Source) -> str:
+        """How SQL of this run names a model or source: its temp table, its CTE, its own name."""
+        if isinstance(read, Model) and read.name in self.tables:
+            return read.temp_relation
+        return _inlined_relation(read)
 
     def rows_of(self, name: str) -> MappedSql:
         """A select of a model's rows, from its temp table if it is built."""
@@ -140,13 +158,8 @@ class CompiledAudience:
     def _sql(self) -> dict[str, MappedSql]:
         """Each model's own SQL, its refs pointing to temp tables and CTEs."""
 
-        def relation(read: Model | Source) -> str:
-            if isinstance(read, Model) and read.name in self.tables:
-                return read.temp_relation
-            return _inlined_relation(read)
-
         return {
-            name: render(self.project, draft.model, self.parameters, relation).sql
+            name: render(self.project, draft.model, self.parameters, self.relation).sql
             for name, draft in self.graph.models.items()
         }
 

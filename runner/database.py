@@ -68,6 +68,14 @@ class Session:
         with translated_errors(self._target, sql, where):
             return result.fetchall()
 
+    def table(
+        self, sql: str | MappedSql, where: Location | None = None
+    ) -> tuple[list[str], Sequence[Any]]:
+        """Run a small query: the names of its columns, and its rows."""
+        result = self._run(sql, where)
+        with translated_errors(self._target, sql, where):
+            return list(result.keys()), result.fetchall()
+
     @contextmanager
     def copy(self, sql: MappedSql, where: Location | None = None) -> Iterator[Iterable[Buffer]]:
         """Stream `copy (...) to stdout`: one block for each row, as libpq promises.

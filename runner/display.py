@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,9 @@ from runner.project import Project
 from runner.results import CsvFile, RunResult
 
 if TYPE_CHECKING:
-    from runner.checks import Check  # what is listed offline must not load the driver
+    # what is listed offline must not load the driver
+    from runner.checks import Check
+    from runner.testing import TestReport
 
 
 def summary(result: RunResult, *, is_demo: bool) -> str:
@@ -98,6 +101,52 @@ def audience_json(project: Project) -> list[dict[str, Any]]:
         }
         for audience in project.audiences.values()
     ]
+
+
+def test_report(report: TestReport) -> str:
+    """A line for each data test, the rows that were asked for, and a sum."""
+    return "\n".join(_test_report(report))
+
+
+def _test_report(report: TestReport) -> Iterator[str]:
+    words = {"pass": "pass ", "warn": "warn ", "error": "FAIL "}
+    for found in report.results:
+        detail = "" if found.status == "pass" else f": {found.in_words}"
+        yield f"{words[found.status]} {found.name} ({found.location}){detail}"
+        shown = report.rows.get(found.name)
+        if shown:
+            rows = [tuple("NULL" if one is None else str(one) for one in row) for row in shown.rows]
+            yield from _table(shown.columns, rows)
+            if found.failures > len(rows):
+                yield f"    and {found.failures - len(rows):,} more"
+    counts: Counter[str] = Counter(found.status for found in report.results)
+    tally = [f"{counts[one]} {word}" for one, word in (("pass", "passed"), ("warn", "warned"))]
+    number = len(report.results)
+    tests = "data test" if number == 1 else "data tests"
+    yield f"{number} {tests}: {', '.join(tally)}, {counts['error']} failed"
+
+
+def report_json(report: TestReport) -> dict[str, Any]:
+    """The same as data."""
+    return {
+        "success": report.success,
+        "dataTests": [
+            {
+                **found.as_json(),
+                "rows": [
+                    dict(zip(report.rows[found.name].columns, map(_plain, row), strict=True))
+                    for row in report.rows[found.name].rows
+                ]
+                if found.name in report.rows
+                else None,
+            }
+            for found in report.results
+        ],
+    }
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, int | float | bool | None) else str(value)
 
 
 def check_list(checks: Iterable[Check]) -> str:

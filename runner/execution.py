@@ -17,6 +17,7 @@ from runner.compiler import (
     compile_audience,
     file_timestamp,
 )
+from runner.data_tests import DataTest, across_files, tests_of
 from runner.database import Session, open_session
 from runner.errors import AudienceError, UsageError
 from runner.export import (
@@ -32,8 +33,9 @@ from runner.loading import load_project
 from runner.mapped_sql import MappedSql
 from runner.profiles import Target
 from runner.progress import Progress, tell_outcome
-from runner.results import CsvFile, FunnelCount, RunResult
+from runner.results import CsvFile, DataTestResult, FunnelCount, RunResult
 from runner.settings import Settings
+from runner.testing import by_model, columns_result, evaluate, refuse_failed
 
 Reach = Callable[[Target], AbstractContextManager[Target]]
 """Makes a target one that can be connected to, for as long as a run takes."""
@@ -56,6 +58,7 @@ def run(settings: Settings, *, reach: Reach = nullcontext) -> RunResult:
         return compile_audience(project, settings.audience, settings.parameters, as_of)
 
     compiled = compiled_at(started_at)
+    tests_of(compiled)  # what is wrong with a data test is told before anything is connected to
     progress = Progress(settings, compiled)
     progress.begin(compiled, started_at)
     try:
@@ -95,6 +98,7 @@ def _read(progress: Progress, session: Session, claim: Claim | None) -> bool:
         if not _build(progress, session):
             return False
         _count(progress, session)
+        _test(progress, session)
         for output in progress.outputs:
             with progress.attempt(frozenset({output.audience_type}), session):
                 _export(progress, session, claim, output)
@@ -117,6 +121,7 @@ def _prepare(progress: Progress, session: Session) -> None:
             where = compiled.output_location(output)
             with progress.attempt(frozenset({output.audience_type}), session):
                 session.execute(compiled.probe(output), where)
+                _settle(progress, [columns_result(session, compiled, output)])
 
 
 def _build(progress: Progress, session: Session) -> bool:
@@ -161,6 +166,31 @@ def _count(progress: Progress, session: Session) -> None:
             by_kind = {str(kind): count for kind, count in counts if kind is not None}
             total = rows[0] = sum(count for _, count in counts)
             progress.funnel.append(FunnelCount(step.label, total, by_kind))
+
+
+def _test(progress: Progress, session: Session) -> None:
+    """The data tests, on the very rows that will be exported. Types fall with a test of theirs."""
+    compiled = progress.compiled
+    name = across_files(compiled, progress.outputs).name
+    gating = [test for test in tests_of(compiled) if test.gates and test.name != name]
+    for group in by_model(gating):
+        _test_together(progress, session, group)
+    if len(progress.outputs) > 1:
+        _test_together(progress, session, [across_files(compiled, progress.outputs)])
+
+
+def _test_together(progress: Progress, session: Session, tests: list[DataTest]) -> None:
+    types = frozenset(one for test in tests for one in test.types)
+    if not types & set(progress.alive):
+        return
+    label = f"tests of {tests[0].tested}" if tests[0].tested else f"test {tests[0].name}"
+    with progress.attempt(types, session), progress.step(label, "tests"):
+        _settle(progress, evaluate(session, progress.compiled, tests))
+
+
+def _settle(progress: Progress, results: list[DataTestResult]) -> None:
+    progress.tested(results)
+    refuse_failed(progress.compiled, results)
 
 
 def _export(progress: Progress, session: Session, claim: Claim | None, output: Output) -> None:

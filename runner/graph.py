@@ -42,15 +42,17 @@ class Graph:
             waiting += new
         return frozenset(found)
 
-    def inlined_into(self, name: str, tables: Iterable[str]) -> list[str]:
-        """The models to write as CTEs before `name`, upstream first, if `tables` are built."""
+    def inlined_for(self, refs: Iterable[str], tables: Iterable[str]) -> list[str]:
+        """The models to write as CTEs before a reader of `refs`, upstream first, if `tables` are
+        built."""
         built = frozenset(tables)
         wanted: set[str] = set()
-        waiting = [name]
+        waiting = list(refs)
         while waiting:
-            new = set(self.models[waiting.pop()].refs) - built - wanted
-            wanted |= new
-            waiting += new
+            name = waiting.pop()
+            if name not in built | wanted:
+                wanted.add(name)
+                waiting += self.models[name].refs
         return [key for key in self.models if key in wanted]
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from runner.audience_properties import IDENTIFIER, Audience, Output
 from runner.errors import Location, ProjectError, did_you_mean
-from runner.project import MODELS_FOLDER, Model, Project, Source, files
+from runner.project import MODELS_FOLDER, SINGULAR_TESTS_FOLDER, Model, Project, Source, files
 from runner.properties import ModelProperties, Properties, SourceDefinition
 from runner.yaml_files import Loc, YamlDocument, read_yaml, validated
 
@@ -32,9 +32,11 @@ def load_project(project_dir: Path) -> Project:
         for path in files(folder, ".yml", ".yaml")
     )
     parts = [(document, validated(document, Properties, ProjectError)) for document in documents]
+    models = _models(project_dir, folder, parts)
     project = Project(
         root=project_dir,
-        models=_models(project_dir, folder, parts),
+        models=models,
+        singular_tests=_singular_tests(project_dir, models),
         sources=_sources(parts),
         audiences=_audiences(parts),
         documents=documents,
@@ -74,6 +76,21 @@ def _models(root: Path, folder: Path, parts: Parts) -> dict[str, Model]:
             mend=did_you_mean(name, models),
         )
     return models
+
+
+def _singular_tests(root: Path, models: dict[str, Model]) -> dict[str, Model]:
+    """Every .sql file of the tests' folder, by name; a test may not bear a model's name."""
+    tests: dict[str, Model] = {}
+    for file in files(root / SINGULAR_TESTS_FOLDER, ".sql"):
+        path, name = file.relative_to(root), file.stem
+        if name in tests or name in models or not re.fullmatch(IDENTIFIER, name):
+            raise ProjectError(
+                f"{name!r} cannot name a data test",
+                where=Location(path),
+                mend="use lower case letters, digits and _, at most 50, and no name twice",
+            )
+        tests[name] = Model(name, path, _read_text(file, path), is_test=True)
+    return tests
 
 
 def _described(parts: Parts) -> dict[str, tuple[ModelProperties, Location]]:
@@ -183,6 +200,12 @@ def _check_audience(project: Project, audience: Audience) -> None:
             for column in columns:
                 _check_column(project, output.model, column, where)
         _check_test_row(project, audience, index, output)
+        if audience.key not in output.columns:
+            raise ProjectError(
+                f"the file of {output.audience_type} lacks the key {audience.key!r}",
+                where=project.audience_location(audience, "outputs", index, "columns"),
+                mend="add it to the columns, or name another key: of the audience",
+            )
     used = {column for output in audience.outputs for column in output.columns}
     for column in audience.test_row.columns:
         if column not in used:

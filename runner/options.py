@@ -33,6 +33,14 @@ ProfilesDir = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 
+Select = Annotated[
+    list[str] | None,
+    typer.Option("--select", metavar="NAME", help="A test, or the tests of a model; repeatable."),
+]
+ShowRows = Annotated[
+    bool, typer.Option("--show-rows", help="Show the first rows that fail, personal ones too.")
+]
+
 # run's own
 
 OutputDir = Annotated[str, typer.Option("--output-dir", metavar="FOLDER", help="Made if missing.")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -19,6 +19,7 @@ from runner.errors import AudienceError, ConnectionLost, Location
 from runner.parameters import instant
 from runner.results import (
     CsvFile,
+    DataTestResult,
     FunnelCount,
     RunIdentity,
     RunResult,
@@ -43,6 +44,7 @@ class Progress:
     alive: list[str] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
     funnel: list[FunnelCount] = field(default_factory=list)
+    data_tests: list[DataTestResult] = field(default_factory=list)
     files: list[CsvFile] = field(default_factory=list)
     failures: list[TypeFailure] = field(default_factory=list)
     manifest: Path | None = None
@@ -154,6 +156,18 @@ class Progress:
             ms=done.milliseconds,
         )
 
+    def tested(self, results: Iterable[DataTestResult]) -> None:
+        """Note what data tests found, and warn of those that only warn."""
+        for found in results:
+            self.data_tests.append(found)
+            if found.status == "warn":
+                _tell(
+                    "data_test_warned",
+                    f"data test {found.name} ({found.location}) warns: {found.in_words}",
+                    level=logging.WARNING,
+                    **found.as_json(),
+                )
+
     def result(self, clock: float, *, has_activity: bool) -> RunResult:
         status: Status = "partial" if self.failures else "success"
         return self._result(clock, status if has_activity else "no_activity")
@@ -176,6 +190,7 @@ class Progress:
             failures=tuple(self.failures),
             steps=tuple(self.steps),
             funnel=tuple(self.funnel),
+            data_tests=tuple(self.data_tests),
             working_tables=self.working_tables,
             manifest=self.manifest,
         )

@@ -14,16 +14,20 @@ from runner.properties import ModelProperties
 from runner.yaml_files import YamlDocument
 
 MODELS_FOLDER = "models"
+SINGULAR_TESTS_FOLDER = "tests/data_tests"
+"""Outside of models, where dbt would take each of them for a model (its `test-paths`)."""
 
 
 @dataclass(frozen=True)
 class Model:
-    """One .sql file. It alone knows the names that its rows go by in SQL."""
+    """One .sql file: a model, or a singular test of models. It alone knows the names that its
+    rows go by in SQL."""
 
     name: str
     path: Path
     source_text: str = field(repr=False)
     properties: ModelProperties | None = field(default=None, repr=False)
+    is_test: bool = False
 
     @property
     def location(self) -> Location:
@@ -72,6 +76,7 @@ class Project:
     sources: dict[tuple[str, str], Source]
     audiences: dict[str, Audience]
     documents: tuple[YamlDocument, ...] = field(repr=False)
+    singular_tests: dict[str, Model] = field(default_factory=dict)
 
     def audience(self, name: str) -> Audience:
         """The audience of that name or alias. Raises `UsageError` with the closest names."""
@@ -89,6 +94,14 @@ class Project:
             raise UsageError(f"there is no model {name!r}", mend=did_you_mean(name, self.models))
         return self.models[name]
 
+    def properties_location(self, model: str, *below: str | int) -> Location:
+        """The place in YAML that describes a model, or of something below it."""
+        for document in self.documents:
+            for index, candidate in enumerate((document.data or {}).get("models") or []):
+                if candidate.get("name") == model:
+                    return document.location(("models", index, *below))
+        raise KeyError(model)
+
     def audience_location(self, audience: Audience, *below: str | int) -> Location:
         """The place in YAML of an audience, or of something below it."""
         for document in self.documents:
@@ -101,7 +114,8 @@ class Project:
     def models_hash(self) -> str:
         """sha256 over path and content of every file that decides what a run does."""
         digest = hashlib.sha256()
-        for path in files(self.root / MODELS_FOLDER, ".sql", ".yml", ".yaml"):
+        found = files(self.root / MODELS_FOLDER, ".sql", ".yml", ".yaml")
+        for path in found + files(self.root / SINGULAR_TESTS_FOLDER, ".sql"):
             digest.update(os.fsencode(path.relative_to(self.root).as_posix()) + b"\0")
             digest.update(path.read_bytes() + b"\0")
         return digest.hexdigest()

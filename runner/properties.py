@@ -4,9 +4,10 @@ audiences beside them. These frozen classes are both the file format and the val
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from runner.audience_properties import IDENTIFIER, Audience
 from runner.yaml_files import StrictModel
@@ -22,16 +23,54 @@ class NodeConfig(StrictModel):
     meta: dict[str, Any] = {}
 
 
+_CONDITION = re.compile(r"\s*(=|==|!=|<>|<|<=|>|>=)\s*(\d+)\s*")
+
+
 class TestConfig(StrictModel):
-    """`config:` of a data test, in dbt's words."""
+    """`config:` of a data test, in dbt's words. Conditions compare the number of failures."""
 
     severity: Literal["warn", "error"] = "error"
     where: str | None = None
     error_if: str = "!= 0"
     warn_if: str = "!= 0"
+    tags: list[str] = []
+    meta: dict[str, Any] = {}
+
+    @field_validator("error_if", "warn_if")
+    @classmethod
+    def _is_a_condition(cls, condition: str) -> str:
+        if not _CONDITION.fullmatch(condition):
+            raise ValueError(f"{condition!r} is no condition such as '!= 0' or '> 10'")
+        return condition
+
+    def status(self, failures: int) -> Literal["pass", "warn", "error"]:
+        """dbt's verdict: error_if counts only under severity error, then warn_if."""
+        if self.severity == "error" and _holds(self.error_if, failures):
+            return "error"
+        return "warn" if _holds(self.warn_if, failures) else "pass"
+
+
+def _holds(condition: str, failures: int) -> bool:
+    match = _CONDITION.fullmatch(condition)
+    assert match is not None, "conditions are checked when they are read"
+    sign, number = match[1], int(match[2])
+    return {
+        "=": failures == number,
+        "==": failures == number,
+        "!=": failures != number,
+        "<>": failures != number,
+        "<": failures < number,
+        "<=": failures <= number,
+        ">": failures > number,
+        ">=": failures >= number,
+    }[sign]
 
 
 class PlainTest(StrictModel):
+    """What every data test may say of itself; `name` replaces the one made of its parts."""
+
+    name: str | None = Field(default=None, pattern=r"^[a-z_][a-z0-9_]{0,199}$")
+    description: str = ""
     config: TestConfig = TestConfig()
 
 
@@ -45,6 +84,8 @@ class AcceptedValuesTest(PlainTest):
 
 
 class RelationshipsArguments(StrictModel):
+    """`to` is `ref('model')` or `source('name', 'table')`."""
+
     to: str
     field: str
 
@@ -72,6 +113,16 @@ class NamedTest(StrictModel):
             raise ValueError("one data test to an item")
         return self
 
+    @property
+    def kind(self) -> str:
+        return next(iter(self.model_fields_set))
+
+    @property
+    def body(self) -> PlainTest:
+        body = getattr(self, self.kind)
+        assert isinstance(body, PlainTest)
+        return body
+
 
 class ColumnMeta(StrictModel):
     """`personal` columns say who somebody is: they never reach a test file."""
@@ -90,6 +141,11 @@ class Column(StrictModel):
     quote: bool = False
     config: ColumnConfig = ColumnConfig()
     data_tests: list[NamedTest] = []
+
+    @property
+    def identifier(self) -> str:
+        """Its name as the server holds it: folded to lower case unless it is to be quoted."""
+        return self.name if self.quote else self.name.lower()
 
 
 class SourceTable(StrictModel):

@@ -12,7 +12,8 @@ from runner.errors import EXIT_DONE, EXIT_FAILED, EXIT_PARTIAL, Location
 from runner.parameters import CheckedParameters, instant
 
 Status = Literal["success", "no_activity", "partial", "failed"]
-StepKind = Literal["prepare", "table", "count", "file", "test_file"]
+StepKind = Literal["prepare", "table", "count", "tests", "file", "test_file"]
+TestStatus = Literal["pass", "warn", "error"]
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,43 @@ def location_json(location: Location | None) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
+class DataTestResult:
+    """What a data test found. `failures` counts rows as dbt does: of a unique test the values that
+    are there more than once, of accepted_values the values that are not accepted. With an `error`
+    the test could not be run."""
+
+    name: str
+    reads: tuple[str, ...]
+    column: str | None
+    status: TestStatus
+    failures: int
+    location: Location
+    audience_types: tuple[str, ...]
+    error: str | None = None
+
+    @property
+    def in_words(self) -> str:
+        """What was found, without a word about anybody."""
+        if self.error is not None:
+            return self.error
+        rows = f"{self.failures:,} failing row{'' if self.failures == 1 else 's'}"
+        return f"{rows} of {', '.join(self.reads)}"
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "models": list(self.reads),
+            "column": self.column,
+            "status": self.status,
+            "failures": self.failures,
+            "path": str(self.location.path),
+            "line": self.location.line,
+            "audienceTypes": list(self.audience_types),
+            "error": self.error,
+        }
+
+
+@dataclass(frozen=True)
 class RunIdentity:
     """What is known before anything is read."""
 
@@ -144,6 +182,7 @@ class RunResult:
     failures: tuple[TypeFailure, ...] = ()
     steps: tuple[Step, ...] = ()
     funnel: tuple[FunnelCount, ...] = ()
+    data_tests: tuple[DataTestResult, ...] = ()
     working_tables: str | None = None
     manifest: Path | None = None
 
@@ -174,6 +213,7 @@ class RunResult:
                 "reason": "no_activity" if self.status == "no_activity" else None,
                 "rowsByType": self.rows_by_type,
                 "funnel": [count.as_json() for count in self.funnel],
+                "dataTests": [test.as_json() for test in self.data_tests],
                 "steps": [step.as_json() for step in self.steps],
                 "workingTables": self.working_tables,
                 "errors": [failure.as_json() for failure in self.failures],

@@ -89,6 +89,7 @@ def _head(compiled: CompiledAudience, started_at: datetime) -> Iterator[str]:
     parameters = compiled.parameters
     yield f"-- Audience {compiled.audience.name}, as psql would run it:"
     yield f'--   psql -X "$DATABASE_URL" -f {compiled.audience.name}.psql'
+    yield "-- It makes the files, but runs no data tests: audiences test does."
     yield f"-- as of {instant(parameters.as_of)}, started at {instant(started_at)}"
     if parameters.window:
         yield f"-- window from {instant(parameters.window.start)} "

@@ -25,13 +25,26 @@ CLOCK_TEXTS = frozenset({"now", "today", "tomorrow", "yesterday"})
 
 def check_select(rendered: RenderedModel) -> None:
     """Raises `ProjectError` at the model's own line unless its SQL is one harmless select."""
-    try:
-        found = list(tokens(rendered.sql.text))
-    except UnclosedError as problem:
-        raise _error(rendered, problem.offset, f"{problem} is not closed", "close it") from None
+    found = _tokens(rendered)
     if not found or found[0].value not in ("select", "with"):
         offset = found[0].start if found else 0
-        raise _error(rendered, offset, "a model is one select", "start it with select or with")
+        raise _error(rendered, offset, "this is not one select", "start it with select or with")
+    _check_all(rendered, found)
+
+
+def check_condition(rendered: RenderedModel) -> None:
+    """Raises `ProjectError` unless a data test's `where` only reads."""
+    _check_all(rendered, _tokens(rendered))
+
+
+def _tokens(rendered: RenderedModel) -> list[Token]:
+    try:
+        return list(tokens(rendered.sql.text))
+    except UnclosedError as problem:
+        raise _error(rendered, problem.offset, f"{problem} is not closed", "close it") from None
+
+
+def _check_all(rendered: RenderedModel, found: list[Token]) -> None:
     for token in found:
         _check_token(rendered, token)
     _check_clock(rendered, found)
@@ -40,12 +53,14 @@ def check_select(rendered: RenderedModel) -> None:
 
 def _check_token(rendered: RenderedModel, token: Token) -> None:
     if token.kind == "symbol" and token.value == ";":
-        raise _error(rendered, token.start, "a model is one statement", "remove the semicolon")
+        raise _error(
+            rendered, token.start, "this is more than one statement", "remove the semicolon"
+        )
     if token.kind == "word" and token.value in WRITES:
         raise _error(
             rendered,
             token.start,
-            f"a model only reads, but this says {token.value}",
+            f"models and tests only read, but this says {token.value}",
             f'write a select; if it is a column\'s name, quote it: "{token.value}"',
         )
 

@@ -2,37 +2,29 @@
 
 dbt's words, a strict subset: `ref`, `source`, `var`, `config`, `run_started_at`. The sandbox
 keeps templates from reaching Python, and an undefined name is an error.
-
-How places are kept: before Jinja parses a model, each line of its text and each expression is
-tagged with where it stands (between NULs, which neither SQL nor PostgreSQL knows). Tags go through
-loops and conditions with the text they stand in, are read off the rendered text, and removed.
 """
 
 from __future__ import annotations
 
 import re
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any, NoReturn
 
-from jinja2 import Environment, StrictUndefined, Template, TemplateSyntaxError
+from jinja2 import StrictUndefined, Template, TemplateSyntaxError
 from jinja2.exceptions import TemplateError
-from jinja2.ext import Extension
-from jinja2.lexer import Token, TokenStream
 from jinja2.sandbox import SandboxedEnvironment
+from pydantic import ValidationError
 
 from runner.errors import Location, ProjectError, did_you_mean
-from runner.mapped_sql import MappedSql, Mark
+from runner.mapped_sql import MappedSql
 from runner.parameters import CheckedParameters, Values
+from runner.places import BODY_OF_VALUE, TagPlaces, untagged
 from runner.project import Model, Project, Source
-
-_TAG = re.compile("\0(\\d+)(t|e)\0|[\1\2]")
-"""`t` is text, whose columns go on as they are; `e` an expression, which has one place."""
-_BODY_OF_VALUE = ("\1", "\2")
+from runner.properties import TestConfig
 
 Relations = Callable[[Model | Source], str]
 """How a model or source is named in SQL: its temp table, its CTE, its own name."""
@@ -46,46 +38,7 @@ class RenderedModel:
     sql: MappedSql
     refs: tuple[str, ...]
     materialized: str | None
-
-
-class _TagPlaces(Extension):
-    """Tags each line of a template's text, and each expression, with its offset in the source."""
-
-    def __init__(self, environment: Environment) -> None:
-        super().__init__(environment)
-        self._read = threading.local()
-
-    def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:
-        """Jinja's tokens know no columns: find where each text and expression begins."""
-        found: list[int] = []
-        position = 0
-        for _, kind, value in self.environment.lexer.tokeniter(source, name, filename):
-            start = source.find(value, position)
-            position = start + len(value)
-            if kind in ("data", "variable_begin"):
-                found.append(start)
-        self._read.places = found
-        return source
-
-    def filter_stream(self, stream: TokenStream) -> Iterator[Token]:
-        return self._tagged(stream, iter(self._read.places))
-
-    def _tagged(self, stream: TokenStream, places: Iterator[int]) -> Iterator[Token]:
-        for token in stream:
-            if token.type == "data":
-                yield Token(token.lineno, "data", _tagged_lines(token.value, next(places)))
-                continue
-            if token.type == "variable_begin":
-                yield Token(token.lineno, "data", f"\0{next(places)}e\0")
-            yield token
-
-
-def _tagged_lines(text: str, place: int) -> str:
-    tagged = []
-    for line in text.splitlines(keepends=True):
-        tagged.append(f"\0{place}t\0{line}")
-        place += len(line)
-    return "".join(tagged)
+    test_config: TestConfig = field(default_factory=TestConfig)
 
 
 class _TextValue:
@@ -112,7 +65,7 @@ class _TextValue:
 
     def printed(self) -> str:
         doubled = self._given.replace("'", "''")
-        return f"{_BODY_OF_VALUE[0]}{doubled}{_BODY_OF_VALUE[1]}"
+        return f"{BODY_OF_VALUE[0]}{doubled}{BODY_OF_VALUE[1]}"
 
     def _refuse(self) -> NoReturn:
         raise ProjectError(
@@ -134,7 +87,7 @@ def _finalized(value: Any) -> Any:
 
 _JINJA = SandboxedEnvironment(
     undefined=StrictUndefined,
-    extensions=[_TagPlaces],
+    extensions=[TagPlaces],
     finalize=_finalized,
     keep_trailing_newline=False,
 )
@@ -159,7 +112,9 @@ def render(
         raise _jinja_error(model, problem.lineno, problem) from None
     except Exception as problem:
         raise _jinja_error(model, _template_line(problem), problem) from None
-    return RenderedModel(model, _untagged(tagged, model), tuple(words.refs), words.materialized)
+    return RenderedModel(
+        model, untagged(tagged, model), tuple(words.refs), words.materialized, words.test_config
+    )
 
 
 def _jinja_error(model: Model, line: int | None, problem: Exception) -> ProjectError:
@@ -200,11 +155,13 @@ class _Words:
         self, project: Project, model: Model, parameters: CheckedParameters, relations: Relations
     ) -> None:
         self._project = project
+        self._model = model
         self._relations = relations
         self._values: Values = parameters.values
         self._as_of: datetime = parameters.as_of
         self.refs: dict[str, None] = {}
         self.materialized = model.materialized
+        self.test_config = TestConfig()
 
     def context(self) -> Mapping[str, Any]:
         return {
@@ -242,6 +199,9 @@ class _Words:
         return _TextValue(value) if isinstance(value, str) else value
 
     def config(self, **settings: Any) -> str:
+        if self._model.is_test:
+            self.test_config = _test_config(settings)
+            return ""
         unknown = set(settings) - {"materialized", "tags", "meta"}
         if unknown or settings.get("materialized", "table") not in ("table", "ephemeral"):
             raise ProjectError(
@@ -252,29 +212,13 @@ class _Words:
         return ""
 
 
-def _untagged(tagged: str, model: Model) -> MappedSql:
-    pieces: list[str] = []
-    marks: list[Mark] = []
-    starts: list[int] = []
-    spans: list[tuple[int, int]] = []
-    length = position = 0
-    for tag in _TAG.finditer(tagged):
-        pieces.append(tagged[position : tag.start()])
-        length += tag.start() - position
-        position = tag.end()
-        if tag.group(1):
-            place = model.location_at(int(tag.group(1)))
-            marks.append(Mark(length, place, is_copied=tag.group(2) == "t"))
-        elif tag.group() == _BODY_OF_VALUE[0]:
-            starts.append(length)
-        else:
-            spans.append((starts.pop(), length))
-    pieces.append(tagged[position:])
-    text = "".join(pieces).rstrip()
-    if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+def _test_config(settings: dict[str, Any]) -> TestConfig:
+    try:
+        return TestConfig.model_validate(settings)
+    except ValidationError as problem:
+        first = problem.errors(include_url=False)[0]
+        name = str(first["loc"][0])
         raise ProjectError(
-            "the SQL holds a character that no SQL can hold",
-            where=model.location,
-            mend="look for an escape such as \\0 or \\ud800 in its Jinja",
-        )
-    return MappedSql(text, tuple(marks), tuple(spans))
+            f"config: {name}: {first['msg'].removeprefix('Value error, ')}",
+            mend=f"a data test may say {', '.join(TestConfig.model_fields)}",
+        ) from None

@@ -72,7 +72,7 @@ def test_the_script_makes_no_files_without_activity(database: Database, tmp_path
 def test_psql_takes_a_script_whose_final_models_are_inlined(
     database: Database, tmp_path: Path
 ) -> None:
-    final = "{{ config(materialized='ephemeral') }}\nselect * from {{ ref('people') }} -- all"
+    final = "{{ config(materialized='ephemeral') }}\nselect * from {{ ref('people') }} where user_id < 3 -- all"
     project = tiny_project(tmp_path / "p", first_file=final)
     result = run_project(project, database, tmp_path / "run")
     assert result.identity is not None

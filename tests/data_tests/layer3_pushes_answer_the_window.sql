@@ -1,0 +1,27 @@
+-- One row per user whose push would answer an action outside the window.
+with
+
+enriched as (
+
+    select * from {{ ref('layer3_enriched') }}
+
+),
+
+prioritized as (
+
+    select * from {{ ref('layer3_prioritized') }}
+
+)
+
+select
+    enriched.user_id,
+    prioritized.created_at
+from enriched
+inner join prioritized on enriched.user_id = prioritized.user_id
+where
+    not (
+        prioritized.created_at >= '{{ run_started_at }}'::timestamptz
+        - interval '1 hour' * ({{ var('lookback_hours') }} - {{ var('cooling_hours') }})
+        and prioritized.created_at < '{{ run_started_at }}'::timestamptz
+        - interval '1 hour' * {{ var('cooling_hours') }}
+    )
