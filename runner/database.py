@@ -76,6 +76,11 @@ class Session:
         with translated_errors(self._target, sql, where):
             return list(result.keys()), result.fetchall()
 
+    def columns(self, sql: str | MappedSql, where: Location | None = None) -> list[tuple[str, int]]:
+        """Names and type oids of the columns that a query makes. It is run: give it no rows."""
+        description = self._run(sql, where).cursor.description
+        return [(column[0], int(str(column[1]))) for column in description or ()]
+
     @contextmanager
     def copy(self, sql: MappedSql, where: Location | None = None) -> Iterator[Iterable[Buffer]]:
         """Stream `copy (...) to stdout`: one block for each row, as libpq promises.

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import psycopg
 
 DATABASE = "marketplace"
+EMPTY_DATABASE = "postgres"
 STALE_AFTER = timedelta(hours=6)
 """Seeded activity is relative to the time of seeding; older than this it is seeded anew."""
 
@@ -42,18 +43,20 @@ def demo_folder() -> Path:
 
 
 @contextmanager
-def resolved(target: Target) -> Iterator[Target]:
-    """The target as it can be connected to: the demo runs as long as this does."""
+def resolved(target: Target, *, is_empty: bool = False) -> Iterator[Target]:
+    """The target as it can be connected to: the demo runs as long as this does. `is_empty` asks
+    for a demo without data, which unit tests can do with."""
     if not target.is_demo:
         yield target
         return
-    with running() as url:
+    with running(is_empty=is_empty) as url:
         yield target.reached_at(url)
 
 
 @contextmanager
-def running(*, reset: bool = False) -> Iterator[str]:
-    """Start the demo server if need be, with fresh data; its URL. The last user stops it."""
+def running(*, reset: bool = False, is_empty: bool = False) -> Iterator[str]:
+    """Start the demo server if need be, with fresh data unless it may be empty; its URL. The last
+    user stops it."""
     folder = demo_folder()
     try:
         if not folder.exists():
@@ -72,9 +75,10 @@ def running(*, reset: bool = False) -> Iterator[str]:
             with _exclusively(folder):
                 is_only_user = _lock_now(users)
                 server.start()
-                _seed(server, may_replace=is_only_user, reset=reset)
+                if not is_empty:
+                    _seed(server, may_replace=is_only_user, reset=reset)
                 fcntl.flock(users, fcntl.LOCK_SH)
-            yield server.url(DATABASE)
+            yield server.url(EMPTY_DATABASE if is_empty else DATABASE)
         finally:
             with _exclusively(folder):
                 fcntl.flock(users, fcntl.LOCK_UN)

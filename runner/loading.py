@@ -15,6 +15,7 @@ from runner.audience_properties import IDENTIFIER, Audience, Output
 from runner.errors import Location, ProjectError, did_you_mean
 from runner.project import MODELS_FOLDER, SINGULAR_TESTS_FOLDER, Model, Project, Source, files
 from runner.properties import ModelProperties, Properties, SourceDefinition
+from runner.unit_cases import unit_cases
 from runner.yaml_files import Loc, YamlDocument, read_yaml, validated
 
 
@@ -32,14 +33,16 @@ def load_project(project_dir: Path) -> Project:
         for path in files(folder, ".yml", ".yaml")
     )
     parts = [(document, validated(document, Properties, ProjectError)) for document in documents]
-    models = _models(project_dir, folder, parts)
+    models, sources = _models(project_dir, folder, parts), _sources(parts)
+    unit_tests = [(document, properties.unit_tests) for document, properties in parts]
     project = Project(
         root=project_dir,
         models=models,
         singular_tests=_singular_tests(project_dir, models),
-        sources=_sources(parts),
+        sources=sources,
         audiences=_audiences(parts),
         documents=documents,
+        unit_cases=unit_cases(unit_tests, models, sources),
     )
     for audience in project.audiences.values():
         _check_audience(project, audience)

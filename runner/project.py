@@ -11,6 +11,7 @@ from pathlib import Path
 from runner.audience_properties import Audience
 from runner.errors import Location, UsageError, did_you_mean
 from runner.properties import ModelProperties
+from runner.unit_cases import UnitCase
 from runner.yaml_files import YamlDocument
 
 MODELS_FOLDER = "models"
@@ -76,6 +77,7 @@ class Project:
     sources: dict[tuple[str, str], Source]
     audiences: dict[str, Audience]
     documents: tuple[YamlDocument, ...] = field(repr=False)
+    unit_cases: tuple[UnitCase, ...] = field(default=(), repr=False)
     singular_tests: dict[str, Model] = field(default_factory=dict)
 
     def audience(self, name: str) -> Audience:

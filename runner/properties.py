@@ -10,13 +10,15 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from runner.audience_properties import IDENTIFIER, Audience
+from runner.unit_cases import UnitTest
 from runner.yaml_files import StrictModel
 
-Materialized = Literal["table", "ephemeral"]
+Materialized = Literal["table", "view", "ephemeral"]
 
 
 class NodeConfig(StrictModel):
-    """`config:` of a model: `table` is built once as a temp table, `ephemeral` is inlined."""
+    """`config:` of a model: `table` is built once as a temp table; `view` and `ephemeral` are
+    inlined (to dbt only a view is there to be described, which its unit tests ask for)."""
 
     materialized: Materialized | None = None
     tags: list[str] = []
@@ -179,3 +181,4 @@ class Properties(StrictModel):
     sources: list[SourceDefinition] = []
     models: list[ModelProperties] = []
     audiences: list[Audience] = []
+    unit_tests: list[UnitTest] = []

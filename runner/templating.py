@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args
 
 from jinja2 import StrictUndefined, Template, TemplateSyntaxError
 from jinja2.exceptions import TemplateError
@@ -24,7 +24,7 @@ from runner.mapped_sql import MappedSql
 from runner.parameters import CheckedParameters, Values
 from runner.places import BODY_OF_VALUE, TagPlaces, untagged
 from runner.project import Model, Project, Source
-from runner.properties import TestConfig
+from runner.properties import Materialized, TestConfig
 
 Relations = Callable[[Model | Source], str]
 """How a model or source is named in SQL: its temp table, its CTE, its own name."""
@@ -203,10 +203,10 @@ class _Words:
             self.test_config = _test_config(settings)
             return ""
         unknown = set(settings) - {"materialized", "tags", "meta"}
-        if unknown or settings.get("materialized", "table") not in ("table", "ephemeral"):
+        if unknown or settings.get("materialized", "view") not in get_args(Materialized):
             raise ProjectError(
                 f"config: {settings} is not known here",
-                mend="materialized may be 'table' (a temp table) or 'ephemeral' (inlined)",
+                mend="materialized may be 'table' (a temp table), 'view' or 'ephemeral' (inlined)",
             )
         self.materialized = settings.get("materialized", self.materialized)
         return ""
