@@ -104,6 +104,8 @@ first_offer_items as (
         offer_id,
         (array_agg(variant_id order by offer_item_id))[1] as variant_id
     from offer_items
+    -- equivalent: `offer_id in (select recent_offers.offer_id from recent_offers)` to `true`: the
+    -- join below drops the items of older offers; here they are not even read
     where offer_id in (select recent_offers.offer_id from recent_offers)
     group by offer_id
 
@@ -118,6 +120,8 @@ offers_created as (
         first_offer_items.variant_id,
         recent_offers.created_at
     from recent_offers
+    -- equivalent: `inner join` to `left join`: an offer without items has no variant, and the join
+    -- to product_variants drops it
     inner join first_offer_items on recent_offers.offer_id = first_offer_items.offer_id
 
 ),
@@ -132,6 +136,7 @@ actions as (
         created_at
     from offers_created
 
+    -- equivalent: `union all` to `union`: an action is in one arm, once
     union all
 
     select
@@ -142,6 +147,7 @@ actions as (
         created_at
     from closet_adds
 
+    -- equivalent: `union all` to `union`: an action is in one arm, once
     union all
 
     select
@@ -162,5 +168,6 @@ select
     products.product_name,
     actions.created_at
 from actions
+-- equivalent: `inner join` to `left join`: a miss has no product, and the next join drops it
 inner join product_variants on actions.variant_id = product_variants.variant_id
 inner join products on product_variants.product_id = products.product_id
