@@ -4,26 +4,34 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from runner.console import reported, say, say_json
-from runner.errors import EXIT_FAILED
+from runner.errors import EXIT_DONE, EXIT_FAILED
 from runner.options import (
     AsJson,
     AsOf,
     AudienceName,
     CoolingHours,
     LookbackHours,
+    Mutate,
     ProfilesDir,
     ProjectDir,
     Select,
     ShowRows,
     TargetName,
+    Unit,
     Var,
+    check_test_options,
     given_parameters,
 )
+
+if TYPE_CHECKING:
+    from runner.compiler import CompiledAudience
+    from runner.profiles import Target
+    from runner.project import Project
 
 
 @reported
@@ -90,7 +98,11 @@ def compile_command(
 
 @reported
 def test_command(
-    audience: AudienceName,
+    audience: Annotated[
+        str | None, typer.Argument(metavar="[AUDIENCE]", help="Whose data tests; not with --unit.")
+    ] = None,
+    unit: Unit = False,
+    mutate: Mutate = False,
     select: Select = None,
     show_rows: ShowRows = False,
     lookback_hours: LookbackHours = None,
@@ -102,22 +114,72 @@ def test_command(
     profiles_dir: ProfilesDir = None,
     as_json: AsJson = False,
 ) -> int:
-    """Run the data tests of an audience's models without making files."""
-    from runner import demo
-    from runner.compiler import compile_audience
-    from runner.display import report_json, test_report
+    """Run an audience's data tests without making files, or with --unit the unit tests of models."""
     from runner.loading import load_project
-    from runner.parameters import parse_as_of
     from runner.profiles import load_target
-    from runner.testing import run_data_tests
+
+    given = given_parameters(lookback_hours, cooling_hours, var)
+    check_test_options(audience, given, as_of, unit=unit, mutate=mutate, show_rows=show_rows)
+    project = load_project(project_dir)
+    settled = load_target(profiles_dir or project_dir, target)
+    if audience is None:
+        judge = _check_mutations if mutate else _run_cases
+        return judge(project, settled, select or [], as_json=as_json)
+    from runner.compiler import compile_audience
+    from runner.parameters import parse_as_of
 
     moment = parse_as_of(as_of) if as_of is not None else datetime.now(UTC)
-    given = given_parameters(lookback_hours, cooling_hours, var)
-    compiled = compile_audience(load_project(project_dir), audience, given, moment)
-    with demo.resolved(load_target(profiles_dir or project_dir, target)) as reachable:
-        report = run_data_tests(compiled, reachable, select or (), shows_rows=show_rows)
+    compiled = compile_audience(project, audience, given, moment)
+    return _run_data_tests(compiled, settled, select or [], show_rows=show_rows, as_json=as_json)
+
+
+def _run_data_tests(
+    compiled: CompiledAudience,
+    target: Target,
+    select: list[str],
+    *,
+    show_rows: bool,
+    as_json: bool,
+) -> int:
+    from runner import demo
+    from runner.display import report_json, test_report
+    from runner.testing import run_data_tests
+
+    with demo.resolved(target) as reachable:
+        report = run_data_tests(compiled, reachable, select, shows_rows=show_rows)
     if as_json:
         say_json(report_json(report))
     else:
         say(test_report(report))
-    return 0 if report.success else EXIT_FAILED
+    return EXIT_DONE if report.success else EXIT_FAILED
+
+
+def _run_cases(project: Project, target: Target, select: list[str], *, as_json: bool) -> int:
+    from runner import demo
+    from runner.unit_reports import unit_json, unit_text
+    from runner.unit_tests import chosen_cases, run_unit_tests
+
+    chosen_cases(project, select)
+    with demo.resolved(target, is_empty=True) as reachable:
+        results = run_unit_tests(project, reachable, select)
+    if as_json:
+        say_json(unit_json(results))
+    else:
+        say(unit_text(results))
+    return EXIT_DONE if all(one.status == "pass" for one in results) else EXIT_FAILED
+
+
+def _check_mutations(project: Project, target: Target, select: list[str], *, as_json: bool) -> int:
+    from runner import demo
+    from runner.mutation_check import check_mutations
+    from runner.unit_reports import has_gap, mutation_json, mutation_text
+    from runner.unit_tests import chosen_cases, opened_bench
+
+    cases = chosen_cases(project, select)
+    with demo.resolved(target, is_empty=True) as reachable, opened_bench(project, reachable) as on:
+        mutants = check_mutations(on, cases, lambda line: typer.echo(line, err=True))
+    if as_json:
+        say_json(mutation_json(mutants))
+    else:
+        say(mutation_text(mutants))
+    return EXIT_FAILED if has_gap(mutants) else EXIT_DONE

@@ -1,5 +1,6 @@
 """The options of the commands, each declared once, and what can be told from them alone."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -35,10 +36,14 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdou
 
 Select = Annotated[
     list[str] | None,
-    typer.Option("--select", metavar="NAME", help="A test, or the tests of a model; repeatable."),
+    typer.Option("--select", metavar="NAME", help="A test or case, or those of a model; repeatable."),
 ]
 ShowRows = Annotated[
     bool, typer.Option("--show-rows", help="Show the first rows that fail, personal ones too.")
+]
+Unit = Annotated[bool, typer.Option("--unit", help="The models' unit tests; they need no table.")]
+Mutate = Annotated[
+    bool, typer.Option("--mutate", help="With --unit: does a case notice each change of a model?")
 ]
 
 # run's own
@@ -78,3 +83,25 @@ def filled(option: str, value: str) -> str:
     if not value.strip() or not value.isprintable():
         raise UsageError(f"{option} {value!r} is empty or not printable", mend="give it a value")
     return value
+
+
+def check_test_options(
+    audience: str | None,
+    given: Mapping[str, str],
+    as_of: str | None,
+    *,
+    unit: bool,
+    mutate: bool,
+    show_rows: bool,
+) -> None:
+    """Data tests are an audience's, with its parameters; unit tests bring their own."""
+    if mutate and not unit:
+        raise UsageError("--mutate is about unit tests", mend="say --unit --mutate")
+    if not unit and audience is None:
+        raise UsageError("whose tests?", mend="name an audience, or say --unit for unit tests")
+    if unit and (audience is not None or given or as_of is not None or show_rows):
+        raise UsageError(
+            "unit tests belong to models and bring their own rows, parameters and time",
+            mend="with --unit leave audience, parameters, --as-of and --show-rows out; --select "
+            "chooses models and cases",
+        )
