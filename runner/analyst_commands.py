@@ -175,9 +175,9 @@ def _check_mutations(project: Project, target: Target, select: list[str], *, as_
     from runner.unit_reports import has_gap, mutation_json, mutation_text
     from runner.unit_tests import chosen_cases, opened_bench
 
-    cases = chosen_cases(project, select)
+    chosen_cases(project, select)
     with demo.resolved(target, is_empty=True) as reachable, opened_bench(project, reachable) as on:
-        mutants = check_mutations(on, cases, lambda line: typer.echo(line, err=True))
+        mutants = check_mutations(on, select, lambda line: typer.echo(line, err=True))
     if as_json:
         say_json(mutation_json(mutants))
     else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +13,7 @@ from runner.fixtures import model_audience
 from runner.mutations import Mutation, mutations
 from runner.project import Model, Project
 from runner.unit_cases import UnitCase
-from runner.unit_tests import Bench
+from runner.unit_tests import Bench, chosen_cases
 
 Outcome = Literal["noticed", "refused", "equivalent", "unnoticed", "stale"]
 NOT_SQL = ("42", "0A")
@@ -61,20 +61,22 @@ class Mutant:
 
 
 def check_mutations(
-    bench: Bench, cases: Iterable[UnitCase], tell: Callable[[str], None] = lambda _line: None
+    bench: Bench, select: Sequence[str], tell: Callable[[str], None] = lambda _line: None
 ) -> list[Mutant]:
-    """Change each model that has one of the cases, once for each mutation, and run its cases.
+    """Change each model, once for each mutation, and run its cases.
 
-    `tell` is given a line of progress for each model. Raises `UsageError` if a case fails as things
-    are, `ProjectError` at a case that is wrong.
+    All models, or those that `select` names or whose cases it names. `tell` is given a line of
+    progress for each. Raises `UsageError` if a case fails as things are, `ProjectError` at a case
+    that is wrong.
     """
-    by_model: dict[str, list[UnitCase]] = {}
-    for case in cases:
-        by_model.setdefault(case.test.model, []).append(case)
+    chosen = {case.test.model for case in chosen_cases(bench.project, select)}
     found: list[Mutant] = []
-    for name, own in by_model.items():
+    for name, model in bench.project.models.items():
+        if select and name not in chosen:
+            continue
+        own = [case for case in bench.project.unit_cases if case.test.model == name]
         _check_that_all_pass(bench, own)
-        made = list(_mutants(bench, bench.project.models[name], own))
+        made = list(_mutants(bench, model, own))
         noticed = sum(one.outcome in ("noticed", "refused") for one in made)
         tell(f"{name}: {noticed} of {len(made)} changes noticed by {len(own)} cases")
         found += made

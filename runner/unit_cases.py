@@ -97,15 +97,17 @@ class MacroOverrides(StrictModel):
 
     run_started_at: str | None = None
 
-    @field_validator("run_started_at")
+    @field_validator("run_started_at", mode="before")
     @classmethod
-    def _is_an_instant(cls, given: str) -> str:
+    def _is_an_instant(cls, given: Any) -> Any:
         try:
             moment = datetime.fromisoformat(given)
-        except ValueError:
+        except (TypeError, ValueError):
             moment = datetime.min
         if moment.tzinfo is None:
-            raise ValueError(f"{given!r} is no instant: write '2025-11-28 12:00:00+00:00'")
+            raise ValueError(
+                f'{str(given)!r} is no instant in quotes: write "2025-11-28 12:00:00+00:00"'
+            )
         return given
 
 

@@ -71,7 +71,7 @@ def mutation_json(mutants: Sequence[Mutant]) -> dict[str, Any]:
 
 
 def _counts(mutants: Sequence[Mutant]) -> dict[str, int]:
-    counts = Counter(one.outcome for one in mutants)
+    counts = Counter(str(one.outcome) for one in mutants)
     made = {"made": len(mutants) - counts["stale"]}
     outcomes = ("noticed", "refused", "equivalent", "unnoticed", "stale")
     return made | {name: counts[name] for name in outcomes}

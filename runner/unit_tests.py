@@ -144,10 +144,12 @@ def _check_choice(project: Project, name: str) -> None:
         return
     if name in project.models:
         raise UsageError(f"model {name} has no unit test", mend="write one below unit_tests:")
-    known = {one for case in project.unit_cases for one in (case.test.model, case.test.name)}
-    raise UsageError(
-        f"there is no model or case {name!r}", mend=did_you_mean(name.split("::")[-1], known)
-    )
+    models = {case.test.model for case in project.unit_cases}
+    names = models | {case.test.name for case in project.unit_cases}
+    mend = did_you_mean(name.split("::")[-1], names)
+    if not mend.startswith("did"):
+        mend = f"models with cases: {', '.join(sorted(models))}"
+    raise UsageError(f"there is no model or case {name!r}", mend=mend)
 
 
 def _made(columns: Columns, body: MappedSql) -> MappedSql:
