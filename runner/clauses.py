@@ -167,7 +167,8 @@ def _items(code: Code, first: int) -> Iterator[Span]:
 
 
 def output_columns(code: Code) -> Iterator[tuple[int, int, bool]]:
-    """Each column that the last select takes as it is: its span, and whether it is renamed."""
+    """Each column of the last select: the span of its expression, and whether it has a name
+    of its own. Those without a name that are not plainly a column are left out."""
     selects = [
         index
         for index, token in enumerate(code.tokens)
@@ -177,12 +178,14 @@ def output_columns(code: Code) -> Iterator[tuple[int, int, bool]]:
     if code.values(first, 3) == ["distinct", "on", "("]:
         first = code.closing(first + 2) + 1
     for start, end in _list(code, first):
-        values = [token.value for token in code.tokens[start:end]]
-        plain = values[: values.index("as")] if "as" in values else values
-        kinds = {token.kind for token in code.tokens[start : start + len(plain)]}
-        if len(plain) in (1, 3) and plain[1:2] in ([], ["."]) and kinds <= {"word", "symbol"}:
-            last = code.tokens[start + len(plain) - 1]
-            yield code.tokens[start].start, last.end, "as" in values
+        names = [
+            i for i in range(start, end) if (code.tokens[i].value, code.depths[i]) == ("as", 0)
+        ]
+        last = code.tokens[(names[-1] if names else end) - 1]
+        values = code.values(start, end - start)
+        is_plain = len(values) in (1, 3) and values[1:2] in ([], ["."])
+        if names or is_plain:
+            yield code.tokens[start].start, last.end, bool(names)
 
 
 def _list(code: Code, first: int) -> Iterator[Span]:
