@@ -74,7 +74,9 @@ def case_parameters(project: Project, case: UnitCase, as_of: datetime) -> Checke
     try:
         return model_parameters(project, case.test.model, given, case.started_at(as_of))
     except ParameterError as problem:
-        misfit = next((name for name in given if re.search(rf"\b{name}\b", problem.what)), None)
+        misfit = next(
+            (name for name in given if re.search(rf"\b{re.escape(name)}\b", problem.what)), None
+        )
         below = ("overrides", "vars", misfit) if misfit else ("overrides", "vars")
         raise ProjectError(
             problem.what,
@@ -119,6 +121,7 @@ class Catalog:
     session: Session
     as_of: datetime
     _known: dict[NodeKey, Columns] = field(default_factory=dict)
+    _asking: list[str] = field(default_factory=list)
     _types: dict[int, str] = field(default_factory=dict)
 
     def columns(self, node: Model | Source) -> Columns:
@@ -133,9 +136,23 @@ class Catalog:
         """A select of no row."""
         columns = self.columns(node).items()
         nulls = ", ".join(f"null::{kind} as {quoted(name)}" for name, kind in columns)
-        return MappedSql(f"select {nulls} where false")
+        return MappedSql(f"select {nulls} where false", ((0, node.location),))
 
     def _of_model(self, model: Model) -> Columns:
+        if model.name in self._asking:
+            circle = " -> ".join([*self._asking, model.name])
+            raise ProjectError(
+                f"models read each other in a circle: {circle}",
+                where=model.location,
+                mend="let one of them read something else",
+            )
+        self._asking.append(model.name)
+        try:
+            return self._described(model)
+        finally:
+            self._asking.pop()
+
+    def _described(self, model: Model) -> Columns:
         parameters = model_parameters(self.project, model.name, {}, self.as_of)
         ctes, body, _ = over_fixtures(self.project, model, parameters, self.empty)
         described = joined(ctes, "select * from (\n", body, "\n) as described\nlimit 0")

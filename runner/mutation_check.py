@@ -56,7 +56,7 @@ class Mutant:
             "from": self.change[0],
             "to": self.change[1],
             "outcome": self.outcome,
-            "reason" if self.outcome == "equivalent" else "case": self.told_by or None,
+            "case" if self.outcome == "noticed" else "reason": self.told_by or None,
         }
 
 

@@ -24,6 +24,8 @@ _SOURCE = re.compile(r"""\s*source\(\s*(['"])(\w+)\1\s*,\s*(['"])(\w+)\3\s*\)\s*
 def _is_plain(value: Any) -> Any:
     if value is not None and not isinstance(value, str | int | float | bool | date):
         raise ValueError("a value is text, a number, true, false or null; quote JSON as text")
+    if isinstance(value, str) and any(one == "\0" or "\ud800" <= one <= "\udfff" for one in value):
+        raise ValueError("a value holds a character that no text in PostgreSQL can hold")
     return value
 
 

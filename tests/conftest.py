@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, settings
 from pytest_postgresql import factories
 
 from runner.embedded import EmbeddedServer
+from runner.profiles import Target
 from tests.support import GOLDEN, Database, load_csv_folder, load_schema
 
 settings.register_profile("tests", deadline=None, suppress_health_check=list(HealthCheck))
@@ -67,6 +68,20 @@ golden_template = factories.postgresql_noproc(
 )
 empty_connection = factories.postgresql("empty_template")
 golden_connection = factories.postgresql("golden_template")
+
+
+@pytest.fixture
+def bare(database_server: ServerAddress) -> Target:
+    """A database without any table of ours."""
+    return Target(
+        name="bare",
+        type="postgres",
+        host=database_server.host,
+        port=database_server.port,
+        user=database_server.user,
+        password=database_server.password,
+        dbname=database_server.maintenance_dbname,
+    )
 
 
 @pytest.fixture

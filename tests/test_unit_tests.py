@@ -16,7 +16,6 @@ from runner.cli import app
 from runner.loading import load_project
 from runner.profiles import Target
 from runner.unit_tests import CaseResult, run_unit_tests
-from tests.conftest import ServerAddress
 from tests.support import ROOT, Database, shipped_project, tiny_project
 
 SOURCES = """
@@ -31,20 +30,6 @@ sources:
 """
 THINGS = "select id, name, at from {{ source('app', 'things') }}\nwhere id < {{ var('limit') }}"
 LIMIT = "{name: limit, type: integer, default: 10, minimum: 0, description: below it}"
-
-
-@pytest.fixture
-def bare(database_server: ServerAddress) -> Target:
-    """A database without any table of ours."""
-    return Target(
-        name="bare",
-        type="postgres",
-        host=database_server.host,
-        port=database_server.port,
-        user=database_server.user,
-        password=database_server.password,
-        dbname="postgres",
-    )
 
 
 def case(model: str = "things", **parts: object) -> str:
