@@ -114,7 +114,7 @@ def test_command(
     profiles_dir: ProfilesDir = None,
     as_json: AsJson = False,
 ) -> int:
-    """Run an audience's data tests without making files, or with --unit the unit tests of models."""
+    """Run an audience's data tests without making files, or with --unit models' unit tests."""
     from runner.loading import load_project
     from runner.profiles import load_target
 

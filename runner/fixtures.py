@@ -15,10 +15,11 @@ from typing import Any
 from runner.audience_properties import Audience
 from runner.database import Session
 from runner.errors import Location, ParameterError, ProjectError, did_you_mean
+from runner.mapped_sql import MappedSql, joined, written_at
 from runner.parameters import CheckedParameters, check_parameters
 from runner.project import Model, Project, Source, literal, quoted
 from runner.sqlcheck import check_select
-from runner.templating import MappedSql, joined, render
+from runner.templating import render
 from runner.unit_cases import NodeKey, Row, UnitCase
 
 Columns = dict[str, str]
@@ -136,7 +137,7 @@ class Catalog:
         """A select of no row."""
         columns = self.columns(node).items()
         nulls = ", ".join(f"null::{kind} as {quoted(name)}" for name, kind in columns)
-        return MappedSql(f"select {nulls} where false", ((0, node.location),))
+        return written_at(node.location, f"select {nulls} where false")
 
     def _of_model(self, model: Model) -> Columns:
         if model.name in self._asking:
@@ -228,7 +229,7 @@ class CaseFixtures:
             where = self.case.row_location(at, number)
             check_columns(row, columns, node_name(node), where)
             values = ", ".join(typed(row.get(name), kind) for name, kind in columns.items())
-            pieces += [",\n" if pieces else "", MappedSql(f"({values})", ((0, where),))]
+            pieces += [",\n" if pieces else "", written_at(where, f"({values})")]
         return joined("select * from (values\n", *pieces, f"\n) as given ({names})")
 
 

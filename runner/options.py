@@ -36,7 +36,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdou
 
 Select = Annotated[
     list[str] | None,
-    typer.Option("--select", metavar="NAME", help="A test or case, or those of a model; repeatable."),
+    typer.Option("--select", metavar="NAME", help="A test, or those of a model; repeatable."),
 ]
 ShowRows = Annotated[
     bool, typer.Option("--show-rows", help="Show the first rows that fail, personal ones too.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from typing import Annotated, Any, Literal
 
@@ -166,7 +166,7 @@ class UnitCase:
         if isinstance(data["rows"], list):
             return self.location_of(*fixture, "rows", number)
         rows = self.location_of(*fixture, "rows")
-        return Location(rows.path, (rows.line or 0) + 2 + number)
+        return replace(rows, line=(rows.line or 0) + 2 + number)
 
     def started_at(self, default: datetime) -> datetime:
         """The instant that the case calls `run_started_at`, in UTC."""

@@ -14,6 +14,7 @@ def case_lines(result: CaseResult) -> list[str]:
     """Where a case that does not pass is written, and what it made otherwise."""
     head = f"{result.status:5} {result.case.name}  {result.case.location}"
     told = [str(result.error)] if result.error else []
+    told += (result.error.excerpt() or "").splitlines() if result.error else []
     told += result.differences.lines() if result.differences else []
     return [head, *(f"      {line}" for line in told)]
 

@@ -29,9 +29,9 @@ from runner.fixtures import (
     over_fixtures,
     typed,
 )
+from runner.mapped_sql import MappedSql, joined, written_at
 from runner.profiles import Target
 from runner.project import Model, Project, quoted
-from runner.templating import MappedSql, joined
 from runner.unit_cases import UnitCase, selected
 
 BAD_VALUES = ("22", "23")
@@ -93,7 +93,7 @@ class Bench:
         ctes, body, read = over_fixtures(self.project, model, parameters, fixtures.select)
         fixtures.check_inputs(model, read)
         columns = self._compared(case, model)
-        sql = joined(ctes, _made(columns, body, model), *_expected(case, columns))
+        sql = joined(ctes, _made(columns, body), *_expected(case, columns))
         with _bad_values_named(case):
             rows = self.session.rows(sql, model.location)
         return compare(tuple(columns.items()), _part(rows, "e"), _part(rows, "m"))
@@ -152,11 +152,9 @@ def _check_choice(project: Project, name: str) -> None:
     raise UsageError(f"there is no model or case {name!r}", mend=mend)
 
 
-def _made(columns: Columns, body: MappedSql, model: Model) -> MappedSql:
+def _made(columns: Columns, body: MappedSql) -> MappedSql:
     cells = "".join(f", {_as_text(quoted(name), kind)}" for name, kind in columns.items())
-    # marked, or the server's complaints about it would be put on the row before it
-    head = MappedSql(f"select 'm'{cells} from (\n", ((0, model.location),))
-    return joined(head, body, "\n) as made")
+    return joined(f"select 'm'{cells} from (\n", body, "\n) as made")
 
 
 def _expected(case: UnitCase, columns: Columns) -> Iterator[MappedSql]:
@@ -165,7 +163,7 @@ def _expected(case: UnitCase, columns: Columns) -> Iterator[MappedSql]:
             f", {_as_text(typed(row[name], kind), kind)}" for name, kind in columns.items()
         )
         yield MappedSql("\nunion all\n")
-        yield MappedSql(f"select 'e'{cells}", ((0, case.row_location(("expect",), number)),))
+        yield written_at(case.row_location(("expect",), number), f"select 'e'{cells}")
 
 
 def _as_text(expression: str, kind: str) -> str:

@@ -217,7 +217,7 @@ def test_a_case_cannot_write(run_case: Run) -> None:
 def test_a_mistake_in_a_model_is_its_cases_error_at_its_line(run_case: Run) -> None:
     result = run_case(models={"things": THINGS + "\nand nme = ''"}, given=[{"id": 1}])
     assert result.status == "error"
-    assert str(result.error).startswith('models/things.sql:3: column "nme" does not exist')
+    assert str(result.error).startswith('models/things.sql:3:5: column "nme" does not exist')
 
 
 # Bad cases at the command line
@@ -273,8 +273,9 @@ def test_a_case_that_is_wrong_is_one_line_and_exit_2(
     text = "\n    ".join(["unit_tests:\n  - name: one", *parts.values()])
     code, out, error = invoke(things_project(tmp_path / "p", text), "--unit")
     assert (code, out) == (2, "")
-    assert len(error.splitlines()) == 1
-    assert message in error
+    first, *excerpt = error.splitlines()
+    assert message in first
+    assert all(" | " in line for line in excerpt)
 
 
 def test_a_source_without_types_is_named(tmp_path: Path, invoke: Invoke) -> None:
@@ -283,10 +284,39 @@ def test_a_source_without_types_is_named(tmp_path: Path, invoke: Invoke) -> None
     (project / "models" / "sources.yml").write_text(untyped)
     code, _, error = invoke(project, "--unit")
     assert code == 2
-    assert error == (
+    assert error.splitlines()[0] == (
         "error: models/sources.yml:5: the type of app.things.id is not known: the server has no "
-        "such column, and none is declared; add its data_type\n"
+        "such column, and none is declared; add its data_type"
     )
+
+
+def test_a_type_that_is_none_is_named_where_it_is_declared(tmp_path: Path, invoke: Invoke) -> None:
+    project = things_project(tmp_path / "p", case())
+    (project / "models" / "sources.yml").write_text(SOURCES.replace("integer", "intger"))
+    code, out, _ = invoke(project, "--unit")
+    assert code == 1
+    assert 'models/sources.yml:5: type "intger" does not exist' in out
+
+
+def test_models_that_read_each_other_are_named(tmp_path: Path, invoke: Invoke) -> None:
+    inputs = [{"input": "ref('round')", "rows": [{"n": 1}]}]
+    project = things_project(
+        tmp_path / "p",
+        case("about", inputs=inputs),
+        about="select n from {{ ref('round') }}",
+        round="select n from {{ ref('about') }}",
+    )
+    code, _, error = invoke(project, "--unit")
+    assert code == 2
+    assert "models read each other in a circle: round -> about -> round" in error
+
+
+def test_text_that_postgresql_cannot_hold_is_refused(tmp_path: Path, invoke: Invoke) -> None:
+    code, _, error = invoke(
+        things_project(tmp_path / "p", case(given=[{"name": "a\0b"}])), "--unit"
+    )
+    assert code == 2
+    assert "unit_tests.0.given.0.rows.0.name: a value holds a character that no text" in error
 
 
 def test_two_cases_of_one_name_are_refused(tmp_path: Path, invoke: Invoke) -> None:
@@ -300,12 +330,18 @@ def test_two_cases_of_one_name_are_refused(tmp_path: Path, invoke: Invoke) -> No
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["tiny", "--unit"], "unit tests belong to models"),
+        (["--unit", "--var", "limit=3"], "unit tests belong to models"),
+        (["--unit", "--as-of", "2025-11-28T12:00:00Z"], "unit tests belong to models"),
+        (["--unit", "--show-rows"], "unit tests belong to models"),
+        (["tiny", "--mutate"], "--mutate is about unit tests; say --unit --mutate"),
+        ([], "whose tests?; name an audience, or say --unit for unit tests"),
         (["--unit", "--select", "thing"], "no model or case 'thing'; did you mean things?"),
         (["--unit", "--select", "people"], "model people has no unit test"),
         (["--unit", "--select", "things::two"], "no model or case 'things::two'; models with cases: things"),
     ],
 )  # fmt: skip
-def test_a_selection_of_nothing_is_refused(
+def test_what_cannot_be_asked_is_refused(
     tmp_path: Path, invoke: Invoke, arguments: list[str], message: str
 ) -> None:
     code, _, error = invoke(things_project(tmp_path / "p", case()), *arguments)
