@@ -76,6 +76,13 @@ class Session:
         with translated_errors(self._target, sql, where):
             return list(result.keys()), result.fetchall()
 
+    def columns(self, sql: str | MappedSql, where: Location | None = None) -> list[tuple[str, int]]:
+        """Name and type (its object id) of each column that a query gives."""
+        result = self._run(sql, where)
+        with translated_errors(self._target, sql, where):
+            assert result.cursor is not None
+            return [(str(name), int(str(kind))) for name, kind, *_ in result.cursor.description]
+
     @contextmanager
     def copy(self, sql: MappedSql, where: Location | None = None) -> Iterator[Iterable[Buffer]]:
         """Stream `copy (...) to stdout`: one block for each row, as libpq promises.

@@ -18,10 +18,12 @@ from tests.support import AS_OF, ROOT, Database, published, run_project, shipped
 README = (ROOT / "README.md").read_text()
 
 MODULES = [
-    "errors", "yaml_files", "audience_properties", "properties", "profiles", "project", "loading", "parameters", "sqltokens",
-    "mapped_sql", "places", "templating", "sqlcheck", "graph", "compiler", "test_queries", "data_tests", "script", "results", "settings", "suspects", "database_errors", "database",
-    "workspace", "testing", "checks", "export", "progress", "execution", "embedded", "demo", "logs", "display", "options",
-    "console", "operator_commands", "analyst_commands", "cli",
+    "errors", "yaml_files", "audience_properties", "properties", "profiles", "schemas", "project", "loading",
+    "completion", "parameters", "sqltokens", "indexes", "mapped_sql", "places", "templating", "sqlcheck", "graph", "compiler",
+    "test_queries", "data_tests", "script", "results", "settings", "suspects", "database_errors", "database",
+    "server_indexes", "workspace", "testing", "checks", "plans", "index_advice", "explanation", "tables", "preview",
+    "export", "progress", "execution", "embedded", "demo", "logs", "display", "options", "console",
+    "operator_commands", "analyst_commands", "inspection_commands", "cli",
 ]  # fmt: skip
 
 
