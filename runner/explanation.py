@@ -10,6 +10,7 @@ from typing import Any
 
 from runner.audience_properties import FunnelStep
 from runner.compiler import CompiledAudience, compile_audience
+from runner.data_tests import tests_of
 from runner.errors import Location
 from runner.index_advice import Advice, advise, with_verdicts
 from runner.mapped_sql import MappedSql, joined
@@ -17,6 +18,7 @@ from runner.parameters import instant
 from runner.plans import Plan
 from runner.profiles import Target
 from runner.project import Project
+from runner.testing import by_model, count_all
 from runner.workspace import Reach, Workspace, opened
 
 
@@ -117,7 +119,7 @@ def explain(
 
 
 def steps(compiled: CompiledAudience) -> Iterator[Step]:
-    """The statements of a run that read: working tables, counts, files; in its order."""
+    """The statements of a run that read: working tables, counts, data tests, files; in order."""
     models = compiled.project.models
     activity = compiled.audience.activity_model
     if activity not in compiled.tables:
@@ -128,6 +130,9 @@ def steps(compiled: CompiledAudience) -> Iterator[Step]:
     for index, step in enumerate(compiled.audience.funnel):
         where = compiled.project.audience_location(compiled.audience, "funnel", index)
         yield Step(f"count: {step.label}", compiled.count(step), where)
+    for tests in by_model(test for test in tests_of(compiled) if test.gates):
+        name = f"tests of {tests[0].tested}" if tests[0].tested else f"test {tests[0].name}"
+        yield Step(name, count_all(compiled, tests), tests[0].location)
     for output in compiled.audience.outputs:
         where = compiled.output_location(output)
         test_row = compiled.test_row_select(output, compiled.parameters.as_of)
