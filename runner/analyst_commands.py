@@ -17,6 +17,7 @@ from runner.options import (
     CoolingHours,
     LookbackHours,
     Mutate,
+    OneModel,
     ProfilesDir,
     ProjectDir,
     Select,
@@ -50,9 +51,7 @@ def list_audiences(project_dir: ProjectDir = Path(), as_json: AsJson = False) ->
 @reported
 def compile_command(
     audience: AudienceName,
-    model: Annotated[
-        str | None, typer.Option("--model", help="Only this model, as one stand-alone select.")
-    ] = None,
+    model: OneModel = None,
     to: Annotated[
         Path | None,
         typer.Option("--to", metavar="FOLDER", help="Write there the script and each model."),

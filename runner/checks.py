@@ -7,20 +7,24 @@ from dataclasses import dataclass
 
 from runner.database import Server, Session, open_session
 from runner.errors import AudienceError, ConnectionLost, DatabaseError
+from runner.indexes import SMALL_BYTES, Index
 from runner.profiles import Target
 from runner.project import Project, Source, literal
+from runner.server_indexes import indexes_of
 
 OLDEST_SERVER = 13
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing looked at. `mend` says what to do if it is not ok."""
+    """One thing looked at. `mend` says what to do if it is not ok, or only a warning: then a run
+    works, but slowly."""
 
     name: str
     is_ok: bool
     detail: str
     mend: str = ""
+    is_warning: bool = False
 
 
 def check_target(project: Project, target: Target) -> list[Check]:
@@ -76,6 +80,24 @@ def _source(session: Session, source: Source) -> Iterator[Check]:
         yield Check(name, False, detail, mend)
     if not problems:
         yield Check(name, True, f"{len(source.columns)} columns")
+        yield from _indexes(session, source)
+
+
+def _indexes(session: Session, source: Source) -> Iterator[Check]:
+    """The indexes that models rely on. Whoever reads a small table does without them."""
+    table = indexes_of(session, source.schema, source.table)
+    if table is None:
+        return
+    for declaration, location in source.indexes:
+        index = Index.declared(source, declaration)
+        name = f"index {index.definition}"
+        if table.serve(index):
+            yield Check(name, True, "there is one")
+        elif table.size_bytes < SMALL_BYTES:
+            yield Check(name, True, "there is none, but the table is small")
+        else:
+            mend = f"{index.statement} declared in {location}"
+            yield Check(name, True, "there is none: runs read the whole table", mend, True)
 
 
 def _find(session: Session, source: Source) -> int | None:

@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from runner import __version__, analyst_commands, operator_commands
+from runner import __version__, analyst_commands, inspection_commands, operator_commands
 from runner.console import Terminated
 
 app = typer.Typer(
@@ -35,6 +35,9 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "list": analyst_commands.list_audiences,
         "compile": analyst_commands.compile_command,
         "test": analyst_commands.test_command,
+        "show": inspection_commands.show,
+        "explain": inspection_commands.explain_command,
+        "schema": inspection_commands.schema,
     },
 }
 for _panel, _commands in COMMANDS.items():

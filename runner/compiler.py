@@ -178,9 +178,14 @@ class CompiledAudience:
 
 
 def compile_audience(
-    project: Project, name: str, given: Mapping[str, str], as_of: datetime
+    project: Project,
+    name: str,
+    given: Mapping[str, str],
+    as_of: datetime,
+    *,
+    also: str | None = None,
 ) -> CompiledAudience:
-    """Check parameters and models, and put the models in order.
+    """Check parameters and models, and put the models in order; `also` is one more to read.
 
     Raises `ParameterError` or `ProjectError` for whatever can be known without a server.
     """
@@ -189,6 +194,7 @@ def compile_audience(
     readers = [audience.activity_model, *(step.model for step in audience.funnel)]
     # a final model is read for its file and for its test file
     readers += [output.model for output in audience.outputs for _ in range(2)]
+    readers += [also] if also else []
     return CompiledAudience(project, audience, parameters, _graph(project, parameters, readers))
 
 

@@ -77,9 +77,11 @@ class Session:
             return list(result.keys()), result.fetchall()
 
     def columns(self, sql: str | MappedSql, where: Location | None = None) -> list[tuple[str, int]]:
-        """Names and type oids of the columns that a query makes. It is run: give it no rows."""
-        description = self._run(sql, where).cursor.description
-        return [(column[0], int(str(column[1]))) for column in description or ()]
+        """Name and type (its object id) of each column that a query gives."""
+        result = self._run(sql, where)
+        with translated_errors(self._target, sql, where):
+            assert result.cursor is not None
+            return [(str(name), int(str(kind))) for name, kind, *_ in result.cursor.description]
 
     @contextmanager
     def copy(self, sql: MappedSql, where: Location | None = None) -> Iterator[Iterable[Buffer]]:

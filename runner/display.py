@@ -10,10 +10,13 @@ from runner.audience_properties import Audience
 from runner.parameters import instant
 from runner.project import Project
 from runner.results import CsvFile, RunResult
+from runner.tables import plain_table
 
 if TYPE_CHECKING:
     # what is listed offline must not load the driver
     from runner.checks import Check
+    from runner.explanation import Explanation
+    from runner.index_advice import Advice, Use
     from runner.testing import TestReport
 
 
@@ -151,13 +154,14 @@ def _plain(value: Any) -> Any:
 
 def check_list(checks: Iterable[Check]) -> str:
     """A line for each check: ok, or what to mend."""
-    return "\n".join(
-        f"ok    {check.name}: {check.detail}"
-        if check.is_ok
-        else f"wrong {check.name}: "
-        + "; ".join(" ".join(part.split()) for part in (check.detail, check.mend) if part)
-        for check in checks
-    )
+    return "\n".join(map(_check, checks))
+
+
+def _check(check: Check) -> str:
+    if check.is_ok and not check.is_warning:
+        return f"ok    {check.name}: {check.detail}"
+    parts = [" ".join(part.split()) for part in (check.detail, check.mend) if part]
+    return f"{'warn ' if check.is_warning else 'wrong'} {check.name}: {'; '.join(parts)}"
 
 
 def check_json(checks: list[Check]) -> dict[str, Any]:
@@ -166,8 +170,88 @@ def check_json(checks: list[Check]) -> dict[str, Any]:
     return {
         "valid": not wrong,
         "errors": [f"{check.name}: {check.detail}; {check.mend}" for check in wrong],
+        "warnings": [
+            f"{check.name}: {check.detail}; {check.mend}" for check in checks if check.is_warning
+        ],
         "checks": [
-            {"name": one.name, "ok": one.is_ok, "detail": one.detail, "mend": one.mend}
+            {
+                "name": one.name,
+                "ok": one.is_ok,
+                "warning": one.is_warning,
+                "detail": one.detail,
+                "mend": one.mend,
+            }
             for one in checks
         ],
     }
+
+
+def explanation_text(explanation: Explanation, *, is_demo: bool) -> str:
+    """Every step with its plan, then the advice, where a terminal ends."""
+    return "\n".join(_explanation(explanation, is_demo=is_demo))
+
+
+def _explanation(explanation: Explanation, *, is_demo: bool) -> Iterator[str]:
+    how = "executed" if explanation.is_analyzed else "nothing was executed"
+    yield (
+        f"{'DEMO data, not your users. ' if is_demo else ''}{explanation.audience}, as of "
+        f"{instant(explanation.as_of)}: {len(explanation.steps)} steps, {how}; "
+        f"{explanation.server}, {explanation.working_tables}"
+    )
+    if not explanation.is_analyzed:
+        yield (
+            "Working tables are empty here: what is expected of steps that read one is the "
+            "planner's guess. --analyze executes the steps, without making files."
+        )
+    yield ""
+    yield _steps_table(explanation)
+    for step, plan in explanation.steps:
+        yield f"\n{step.name}  ({step.where})"
+        yield from (f"   {line}" for line in plan.lines())
+    yield ""
+    yield from _advice(explanation)
+
+
+def _steps_table(explanation: Explanation) -> str:
+    if not explanation.is_analyzed:
+        rows = [
+            (f"{plan.cost:,.0f}", f"{plan.source.expected_rows:,.0f}", step.name)
+            for step, plan in explanation.steps
+        ]
+        return plain_table(("cost", "expected rows", "step"), rows)
+    counted = [
+        (
+            f"{plan.milliseconds:,.1f}",
+            f"{plan.source.rows:,.0f}",
+            f"{plan.source.expected_rows:,.0f}",
+            *(f"{blocks:,}" for blocks in plan.buffers.as_json().values()),
+            step.name,
+        )
+        for step, plan in explanation.steps
+    ]
+    head = ("ms", "rows", "expected", "buffers hit", "read", "spilled", "step")
+    return plain_table(head, counted)
+
+
+def _advice(explanation: Explanation) -> Iterator[str]:
+    if not explanation.advice:
+        yield "No index is advised: no step reads much of a big source table to find little."
+        return
+    yield "Indexes that would spare these steps a scan of a whole source table:"
+    for one in explanation.advice:
+        yield one.index.statement if one.verdict is not False else f"-- {one.index.statement}"
+        for use in one.uses:
+            time = f", {use.milliseconds:,.1f} ms" if use.milliseconds is not None else ""
+            yield (
+                f"   {use.step}: {use.rows:,.0f} of {use.table_rows:,.0f} rows{time}"
+                f"{_verdict(one, use)}"
+            )
+    if not explanation.has_hypopg:
+        yield "The planner was not asked: this database has no hypopg extension."
+
+
+def _verdict(advice: Advice, use: Use) -> str:
+    if use.cost_with is None:
+        return ""
+    would = "would use it" if advice.verdict else "would not use it"
+    return f"; the planner {would}: cost {use.cost:,.0f} -> {use.cost_with:,.0f}"

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from datetime import UTC, datetime
 
 from runner.audience_properties import FunnelStep, Output
@@ -31,14 +30,11 @@ from runner.export import (
 )
 from runner.loading import load_project
 from runner.mapped_sql import MappedSql
-from runner.profiles import Target
 from runner.progress import Progress, tell_outcome
 from runner.results import CsvFile, DataTestResult, FunnelCount, RunResult
 from runner.settings import Settings
 from runner.testing import by_model, columns_result, evaluate, refuse_failed
-
-Reach = Callable[[Target], AbstractContextManager[Target]]
-"""Makes a target one that can be connected to, for as long as a run takes."""
+from runner.workspace import Reach
 
 
 def run(settings: Settings, *, reach: Reach = nullcontext) -> RunResult:

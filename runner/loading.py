@@ -14,7 +14,13 @@ from pathlib import Path
 from runner.audience_properties import IDENTIFIER, Audience, Output
 from runner.errors import Location, ProjectError, did_you_mean
 from runner.project import MODELS_FOLDER, SINGULAR_TESTS_FOLDER, Model, Project, Source, files
-from runner.properties import ModelProperties, Properties, SourceDefinition
+from runner.properties import (
+    IndexDeclaration,
+    ModelProperties,
+    Properties,
+    SourceDefinition,
+    SourceTable,
+)
 from runner.unit_cases import unit_cases
 from runner.yaml_files import Loc, YamlDocument, read_yaml, validated
 
@@ -142,7 +148,31 @@ def _tables(document: YamlDocument, at: Loc, definition: SourceDefinition) -> It
     for index, table in enumerate(definition.tables):
         columns = tuple((column.name, column.data_type) for column in table.columns)
         where = document.location((*at, "tables", index))
-        yield Source(definition.name, definition.db_schema, table.name, columns, where)
+        yield Source(
+            source_name=definition.name,
+            schema=definition.db_schema,
+            table=table.name,
+            columns=columns,
+            location=where,
+            personal=table.personal,
+            indexes=tuple(_indexes(document, (*at, "tables", index), table)),
+        )
+
+
+def _indexes(
+    document: YamlDocument, at: Loc, table: SourceTable
+) -> Iterator[tuple[IndexDeclaration, Location]]:
+    known = [column.name for column in table.columns]
+    for number, declared in enumerate(table.config.meta.indexes):
+        where = document.location((*at, "config", "meta", "indexes", number))
+        for column in (*declared.columns, *declared.where):
+            if column not in known:
+                raise ProjectError(
+                    f"an index of {table.name} names {column!r}, which is no column listed here",
+                    where=where,
+                    mend=did_you_mean(column, known),
+                )
+        yield declared, where
 
 
 def _audiences(parts: Parts) -> dict[str, Audience]:
@@ -246,8 +276,7 @@ def _check_test_row(project: Project, audience: Audience, index: int, output: Ou
     where = project.audience_location(audience, "outputs", index, "columns")
     covered = audience.test_row.columns
     properties = project.models[output.model].properties
-    columns = properties.columns if properties else []
-    personal = {column.name for column in columns if column.config.meta.personal}
+    personal = properties.personal if properties else frozenset()
     for column in output.columns:
         times = covered.count(column) if output.columns.count(column) == 1 else 0
         if times != 1:

@@ -6,9 +6,35 @@ from typing import Annotated, Literal
 
 import typer
 
+from runner import completion
 from runner.errors import UsageError
 
-AudienceName = Annotated[str, typer.Argument(metavar="AUDIENCE", help="Its name or an alias.")]
+AudienceName = Annotated[
+    str,
+    typer.Argument(
+        metavar="AUDIENCE", help="Its name or an alias.", autocompletion=completion.audience_names
+    ),
+]
+AudienceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--audience",
+        help="Default: the only one that reads the model.",
+        autocompletion=completion.audience_names,
+    ),
+]
+ModelName = Annotated[
+    str,
+    typer.Argument(metavar="MODEL", help="Any model.", autocompletion=completion.model_names),
+]
+OneModel = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        help="Only this model, as one stand-alone select.",
+        autocompletion=completion.model_names,
+    ),
+]
 LookbackHours = Annotated[
     str | None, typer.Option("--lookback-hours", metavar="HOURS", help="Fractions are allowed.")
 ]
@@ -17,7 +43,12 @@ CoolingHours = Annotated[
 ]
 Var = Annotated[
     list[str] | None,
-    typer.Option("--var", metavar="NAME=VALUE", help="Any parameter of the audience; repeatable."),
+    typer.Option(
+        "--var",
+        metavar="NAME=VALUE",
+        help="Any parameter of the audience; repeatable.",
+        autocompletion=completion.assignments,
+    ),
 ]
 AsOf = Annotated[
     str | None,

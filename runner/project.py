@@ -10,7 +10,7 @@ from pathlib import Path
 
 from runner.audience_properties import Audience
 from runner.errors import Location, UsageError, did_you_mean
-from runner.properties import ModelProperties
+from runner.properties import IndexDeclaration, ModelProperties
 from runner.unit_cases import UnitCase
 from runner.yaml_files import YamlDocument
 
@@ -62,6 +62,8 @@ class Source:
     table: str
     columns: tuple[tuple[str, str | None], ...]
     location: Location
+    personal: frozenset[str] = frozenset()
+    indexes: tuple[tuple[IndexDeclaration, Location], ...] = ()
 
     @property
     def relation(self) -> str:

@@ -7,7 +7,8 @@ from __future__ import annotations
 import re
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, GetJsonSchemaHandler, field_validator, model_validator
+from pydantic_core import CoreSchema
 
 from runner.audience_properties import IDENTIFIER, Audience
 from runner.unit_cases import UnitTest
@@ -99,6 +100,14 @@ class RelationshipsTest(PlainTest):
 class NamedTest(StrictModel):
     """A data test with arguments or a config of its own: exactly one of the four kinds."""
 
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        made = handler.resolve_ref_schema(handler(schema))
+        bare = {"enum": list(cls.model_fields)}
+        return {"anyOf": [bare, {**made, "minProperties": 1, "maxProperties": 1}]}
+
     @model_validator(mode="before")
     @classmethod
     def _named_bare(cls, given: Any) -> Any:
@@ -127,7 +136,7 @@ class NamedTest(StrictModel):
 
 
 class ColumnMeta(StrictModel):
-    """`personal` columns say who somebody is: they never reach a test file."""
+    """`personal` columns say who somebody is: no test file has them, and `show` masks them."""
 
     personal: bool = False
 
@@ -150,10 +159,34 @@ class Column(StrictModel):
         return self.name if self.quote else self.name.lower()
 
 
+def _personal(columns: list[Column]) -> frozenset[str]:
+    return frozenset(column.identifier for column in columns if column.config.meta.personal)
+
+
+class IndexDeclaration(StrictModel):
+    """An index that models rely on: columns in order; `where` says what is equal in its rows."""
+
+    columns: list[str] = Field(min_length=1)
+    where: dict[str, bool | int | str | None] = {}
+
+
+class SourceMeta(StrictModel):
+    indexes: list[IndexDeclaration] = []
+
+
+class SourceConfig(StrictModel):
+    meta: SourceMeta = SourceMeta()
+
+
 class SourceTable(StrictModel):
     name: str
     description: str = ""
+    config: SourceConfig = SourceConfig()
     columns: list[Column] = Field(min_length=1)
+
+    @property
+    def personal(self) -> frozenset[str]:
+        return _personal(self.columns)
 
 
 class SourceDefinition(StrictModel):
@@ -172,6 +205,10 @@ class ModelProperties(StrictModel):
     description: str = Field(min_length=1)
     config: NodeConfig = NodeConfig()
     columns: list[Column] = []
+
+    @property
+    def personal(self) -> frozenset[str]:
+        return _personal(self.columns)
 
 
 class Properties(StrictModel):

@@ -32,11 +32,12 @@ Relations = Callable[[Model | Source], str]
 
 @dataclass(frozen=True)
 class RenderedModel:
-    """A model's SQL for one set of parameters, the models it reads, and its `config()`."""
+    """A model's SQL for one set of parameters, what it reads, and its `config()`."""
 
     model: Model
     sql: MappedSql
     refs: tuple[str, ...]
+    sources: tuple[tuple[str, str], ...]
     materialized: str | None
     test_config: TestConfig = field(default_factory=TestConfig)
 
@@ -113,7 +114,12 @@ def render(
     except Exception as problem:
         raise _jinja_error(model, _template_line(problem), problem) from None
     return RenderedModel(
-        model, untagged(tagged, model), tuple(words.refs), words.materialized, words.test_config
+        model,
+        untagged(tagged, model),
+        tuple(words.refs),
+        tuple(words.sources),
+        words.materialized,
+        words.test_config,
     )
 
 
@@ -160,6 +166,7 @@ class _Words:
         self._values: Values = parameters.values
         self._as_of: datetime = parameters.as_of
         self.refs: dict[str, None] = {}
+        self.sources: dict[tuple[str, str], None] = {}
         self.materialized = model.materialized
         self.test_config = TestConfig()
 
@@ -187,6 +194,7 @@ class _Words:
                 f"source: there is no source table {source_name}.{table}",
                 mend=did_you_mean(f"{source_name}.{table}", declared),
             )
+        self.sources[source_name, table] = None
         return self._relations(found)
 
     def var(self, name: str) -> Any:

@@ -142,7 +142,7 @@ def evaluate(
 
     Raises `DatabaseError` at the line of the test that the server refuses.
     """
-    counts = session.rows(_count_all(compiled, tests), tests[0].location)
+    counts = session.rows(count_all(compiled, tests), tests[0].location)
     return [_judged(test, count) for test, (_, count) in zip(tests, sorted(counts), strict=True)]
 
 
@@ -154,7 +154,8 @@ def by_model(tests: Iterable[DataTest]) -> Iterator[list[DataTest]]:
     yield from shared.values()
 
 
-def _count_all(compiled: CompiledAudience, tests: Sequence[DataTest]) -> MappedSql:
+def count_all(compiled: CompiledAudience, tests: Sequence[DataTest]) -> MappedSql:
+    """One statement that counts the failures of each of them."""
     model = tests[0].tested
     shared, rows = MappedSql(""), MappedSql("")
     if model is not None and model in compiled.tables:

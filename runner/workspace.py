@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 
 from runner.compiler import (
@@ -16,6 +16,9 @@ from runner.compiler import (
 )
 from runner.database import Session, open_session
 from runner.profiles import Target
+
+Reach = Callable[[Target], AbstractContextManager[Target]]
+"""Makes a target one that can be connected to, for as long as the work takes: the demo starts."""
 
 
 @dataclass
@@ -35,15 +38,23 @@ class Workspace:
         for name in self.compiled.tables:
             if name in wanted and name not in self.filled:
                 where = self.compiled.project.models[name].location
-                for statement in self.compiled.fill(name):
-                    self.session.execute(statement, where)
-                self.filled.add(name)
+                self.session.execute(self.compiled.fill(name)[0], where)
+                self.follow_up(name)
+
+    def follow_up(self, name: str) -> None:
+        """What comes after a table's rows: the planner is told of them where models read it."""
+        for statement in self.compiled.fill(name)[1:]:
+            self.session.execute(statement, self.compiled.project.models[name].location)
+        self.filled.add(name)
 
 
 @contextmanager
-def opened(compiled: CompiledAudience, target: Target) -> Iterator[Workspace]:
+def opened(
+    compiled: CompiledAudience, target: Target, models: Iterable[str] | None = None
+) -> Iterator[Workspace]:
     """Connect, make the empty temp tables (none on a standby or without TEMP), begin a snapshot.
 
+    With `models`, only the tables that those need: what is wrong elsewhere does not matter then.
     Raises `DatabaseError` at the model's own line, `ConnectionLost` if there is no server. What
     was made goes with the session.
     """
@@ -51,8 +62,10 @@ def opened(compiled: CompiledAudience, target: Target) -> Iterator[Workspace]:
         if not session.server().can_build:
             compiled = inlined(compiled)
             session.execute(WITHOUT_STATISTICS)
+        roots = compiled.graph.models if models is None else models
+        needed = {one for root in roots for one in compiled.graph.upstream(root)}
         with session.transaction(PREPARATION if compiled.can_build else READ_ONLY_PREPARATION):
-            for name in compiled.tables:
+            for name in (one for one in compiled.tables if one in needed):
                 where = compiled.project.models[name].location
                 session.execute(compiled.create(name), where)
         with session.transaction(SNAPSHOT, end="rollback"):

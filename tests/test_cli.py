@@ -14,6 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from runner.cli import app
+from runner.loading import load_project
 from tests.support import ROOT, Database, published, tiny_project
 
 SLOW = "select n as user_id, 'name' as name, pg_sleep(60)::text from generate_series(1, 3) as given (n)"
@@ -117,7 +118,8 @@ def test_check_says_what_to_mend(golden: Database, options: list[object], role: 
     assert code == 1
     wrong = [line for line in stdout.splitlines() if line.startswith("wrong")]
     assert len(wrong) == 3
-    assert "there is no column first_name; correct models/sources.yml:8" in stdout
+    users = load_project(ROOT).sources["marketplace", "users"].location
+    assert f"there is no column first_name; correct {users}" in stdout
     assert "column name is bytea, not character varying" in stdout
     assert "source public.offer_items: there is no such table" in stdout
 
