@@ -16,12 +16,14 @@ from runner.options import (
     AudienceName,
     CoolingHours,
     LookbackHours,
+    OutputDir,
     ProfilesDir,
     ProjectDir,
     Select,
     ShowRows,
     TargetName,
     Var,
+    filled,
     given_parameters,
 )
 
@@ -121,3 +123,25 @@ def test_command(
     else:
         say(test_report(report))
     return 0 if report.success else EXIT_FAILED
+
+
+@reported
+def docs(
+    to: Annotated[
+        str, typer.Option("--to", metavar="FILE", help="The page; its folder is made if missing.")
+    ] = "target/audiences.html",
+    output_dir: OutputDir = ".script-outputs",
+    project_dir: ProjectDir = Path(),
+) -> None:
+    """Write one HTML page about models, columns and past runs. Needs no database."""
+    from runner.docs_page import check_target, docs_page, write_page
+    from runner.loading import load_project
+
+    target = Path(filled("--to", to))
+    check_target(target)
+    manifests = Path(filled("--output-dir", output_dir))
+    page = docs_page(load_project(project_dir), manifests, datetime.now(UTC).replace(microsecond=0))
+    write_page(page.html, target)
+    for note in page.notes:
+        typer.echo(f"note: {note}", err=True)
+    say(f"{target}: {page.summary}")

@@ -35,6 +35,7 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "list": analyst_commands.list_audiences,
         "compile": analyst_commands.compile_command,
         "test": analyst_commands.test_command,
+        "docs": analyst_commands.docs,
     },
 }
 for _panel, _commands in COMMANDS.items():

@@ -40,10 +40,12 @@ Select = Annotated[
 ShowRows = Annotated[
     bool, typer.Option("--show-rows", help="Show the first rows that fail, personal ones too.")
 ]
+OutputDir = Annotated[
+    str, typer.Option("--output-dir", metavar="FOLDER", help="Of files and manifests.")
+]
 
 # run's own
 
-OutputDir = Annotated[str, typer.Option("--output-dir", metavar="FOLDER", help="Made if missing.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Same work and numbers, no files.")]
 AllOrNothing = Annotated[
     bool, typer.Option("--all-or-nothing", help="If one audience type fails, publish none.")

@@ -1,0 +1,68 @@
+"""What YAML and SQL say of a model or source in words: grain, columns, tests, unit cases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from runner.entries import ColumnEntry
+from runner.lineage import Origin
+from runner.project import Project, Source
+from runner.properties import Column, NamedTest
+
+
+def grain(source_text: str) -> str:
+    """The comment that a model begins with."""
+    lines = []
+    for line in source_text.lstrip().splitlines():
+        if not line.startswith("--"):
+            break
+        lines.append(line.removeprefix("--").strip())
+    return " ".join(lines)
+
+
+def column_entry(name: str, column: Column | None, origin: Origin | None) -> ColumnEntry:
+    if column is None:
+        return ColumnEntry(name, "", None, False, (), origin)
+    return ColumnEntry(
+        name,
+        column.description.strip(),
+        column.data_type,
+        column.config.meta.personal,
+        tuple(map(_test_words, column.data_tests)),
+        origin,
+    )
+
+
+def _test_words(test: NamedTest) -> str:
+    """A data test in words, with what its config changes."""
+    if test.accepted_values:
+        words = f"one of {', '.join(map(str, test.accepted_values.arguments.values))}"
+    elif test.relationships:
+        arguments = test.relationships.arguments
+        words = f"is a {arguments.field} of {arguments.to}"
+    else:
+        words = "unique" if test.unique else "not null"
+    config = (test.accepted_values or test.relationships or test.unique or test.not_null).config  # type: ignore[union-attr]
+    words += f" where {config.where}" if config.where else ""
+    return words + (" (warns)" if config.severity == "warn" else "")
+
+
+def source_words(project: Project, source: Source) -> tuple[str, tuple[ColumnEntry, ...]]:
+    """What the YAML says of a source table that `Source` does not carry."""
+    for document in project.documents:
+        for definition in (document.data or {}).get("sources") or []:
+            for table in definition["tables"]:
+                if (definition["name"], table["name"]) == (source.source_name, source.table):
+                    columns = [Column.model_validate(one) for one in table["columns"]]
+                    return table.get("description", ""), tuple(
+                        column_entry(one.name, one, None) for one in columns
+                    )
+    raise KeyError(source.table)
+
+
+def unit_cases(project: Project, model: str) -> Iterator[Mapping[str, Any]]:
+    for document in project.documents:
+        for case in (document.data or {}).get("unit_tests") or []:
+            if case["model"] == model:
+                yield case
