@@ -7,6 +7,7 @@ from datetime import datetime
 
 from runner.audience_properties import Audience, Output
 from runner.compiler import CompiledAudience, compile_audience
+from runner.data_tests import tests_of
 from runner.drawing import Drawing, Node, NodeKind, drawn
 from runner.entries import (
     KINDS,
@@ -41,12 +42,20 @@ class _Reading:
         self.compiled = [compile_audience(project, name, {}, moment) for name in project.audiences]
         self.reads: dict[str, dict[str, Model | Source]] = {}
         self.origins: dict[str, list[Origins]] = {}
+        self.singular_tests: dict[str, dict[str, Model]] = {}
         for compiled in self.compiled:
+            self.note_tests(compiled)
             for name, origins in column_origins(compiled).items():
                 self.origins.setdefault(name, []).append(origins)
                 found = {anchor_of(read): read for read in reads_of(compiled, name)}
                 self.reads.setdefault(name, {}).update(found)
         self.unused = [name for name in project.models if name not in self.reads]
+
+    def note_tests(self, compiled: CompiledAudience) -> None:
+        for test in tests_of(compiled):
+            if singular := self.project.singular_tests.get(test.name):
+                for name in test.reads:
+                    self.singular_tests.setdefault(name, {})[test.name] = singular
 
     def catalogue(self) -> Catalogue:
         audiences = tuple(self.audience(compiled) for compiled in self.compiled)
@@ -77,6 +86,7 @@ class _Reading:
             grain=grain(model.source_text),
             description=model.properties.description.strip() if model.properties else "",
             columns=self.columns(name),
+            singular_tests=tuple(self.singular_tests.get(name, {}).values()),
             unit_cases=tuple(unit_cases(self.project, name)),
             reads=tuple(map(self.link, self.reads.get(name, {}).values())),
             read_by=self.read_by(anchor_of(model)),

@@ -68,6 +68,7 @@ class ModelEntry:
     grain: str
     description: str
     columns: tuple[ColumnEntry, ...]
+    singular_tests: tuple[Model, ...]
     unit_cases: tuple[Mapping[str, Any], ...]
     reads: tuple[Link, ...]
     read_by: tuple[Link, ...]

@@ -33,15 +33,16 @@ ProfilesDir = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 
+OutputDir = Annotated[
+    str, typer.Option("--output-dir", metavar="FOLDER", help="Of files and manifests.")
+]
+
 Select = Annotated[
     list[str] | None,
     typer.Option("--select", metavar="NAME", help="A test, or the tests of a model; repeatable."),
 ]
 ShowRows = Annotated[
     bool, typer.Option("--show-rows", help="Show the first rows that fail, personal ones too.")
-]
-OutputDir = Annotated[
-    str, typer.Option("--output-dir", metavar="FOLDER", help="Of files and manifests.")
 ]
 
 # run's own

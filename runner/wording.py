@@ -8,7 +8,7 @@ from typing import Any
 from runner.entries import ColumnEntry
 from runner.lineage import Origin
 from runner.project import Project, Source
-from runner.properties import Column, NamedTest
+from runner.properties import AcceptedValuesTest, Column, NamedTest, RelationshipsTest
 
 
 def grain(source_text: str) -> str:
@@ -22,6 +22,7 @@ def grain(source_text: str) -> str:
 
 
 def column_entry(name: str, column: Column | None, origin: Origin | None) -> ColumnEntry:
+    """A column with what its description says, if it has one."""
     if column is None:
         return ColumnEntry(name, "", None, False, (), origin)
     return ColumnEntry(
@@ -36,16 +37,14 @@ def column_entry(name: str, column: Column | None, origin: Origin | None) -> Col
 
 def _test_words(test: NamedTest) -> str:
     """A data test in words, with what its config changes."""
-    if test.accepted_values:
-        words = f"one of {', '.join(map(str, test.accepted_values.arguments.values))}"
-    elif test.relationships:
-        arguments = test.relationships.arguments
-        words = f"is a {arguments.field} of {arguments.to}"
-    else:
-        words = "unique" if test.unique else "not null"
-    config = (test.accepted_values or test.relationships or test.unique or test.not_null).config  # type: ignore[union-attr]
-    words += f" where {config.where}" if config.where else ""
-    return words + (" (warns)" if config.severity == "warn" else "")
+    body = test.body
+    words = test.kind.replace("_", " ")
+    if isinstance(body, AcceptedValuesTest):
+        words = f"one of {', '.join(map(str, body.arguments.values))}"
+    elif isinstance(body, RelationshipsTest):
+        words = f"is a {body.arguments.field} of {body.arguments.to}"
+    words += f" where {body.config.where}" if body.config.where else ""
+    return words + (" (warns)" if body.config.severity == "warn" else "")
 
 
 def source_words(project: Project, source: Source) -> tuple[str, tuple[ColumnEntry, ...]]:
@@ -62,6 +61,7 @@ def source_words(project: Project, source: Source) -> tuple[str, tuple[ColumnEnt
 
 
 def unit_cases(project: Project, model: str) -> Iterator[Mapping[str, Any]]:
+    """The `unit_tests` of a model, as the YAML has them."""
     for document in project.documents:
         for case in (document.data or {}).get("unit_tests") or []:
             if case["model"] == model:

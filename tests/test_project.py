@@ -20,7 +20,8 @@ README = (ROOT / "README.md").read_text()
 MODULES = [
     "errors", "yaml_files", "audience_properties", "properties", "profiles", "project", "loading", "parameters", "sqltokens",
     "mapped_sql", "places", "templating", "sqlcheck", "graph", "compiler", "test_queries", "data_tests", "script", "results", "settings", "suspects", "database_errors", "database",
-    "workspace", "testing", "checks", "export", "progress", "execution", "embedded", "demo", "logs", "display", "options",
+    "workspace", "testing", "checks", "export", "progress", "execution", "embedded", "demo", "logs", "display", "lineage",
+    "drawing", "entries", "wording", "catalogue", "past_runs", "charts", "docs_page", "options",
     "console", "operator_commands", "analyst_commands", "cli",
 ]  # fmt: skip
 
