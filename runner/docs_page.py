@@ -114,6 +114,12 @@ def write_page(html: str, path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _replace(path, html.encode("utf-8", "replace"))
+    except (FileExistsError, NotADirectoryError):
+        raise ExportError(
+            "cannot be written: a file stands where its folder should be",
+            where=str(path),
+            mend="choose another file with --to",
+        ) from None
     except OSError as problem:
         raise ExportError(
             f"cannot be written: {problem.strerror or problem}",
@@ -179,15 +185,19 @@ def _rendered(**told: object) -> str:
     }
     style = (folder / "docs_page.css").read_text(encoding="utf-8")
     script = (folder / "docs_page.js").read_text(encoding="utf-8")
-    return environment.get_template(TEMPLATE).render(
-        told,
-        style=_Trusted(style),
-        script=_Trusted(script),
-        style_hash=_hash(style),
-        script_hash=_hash(script),
-        version=__version__,
-        kinds=KINDS,
-        colours=CHART_COLOURS,
+    return (
+        environment.get_template(TEMPLATE)
+        .render(
+            told,
+            style=_Trusted(style),
+            script=_Trusted(script),
+            style_hash=_hash(style),
+            script_hash=_hash(script),
+            version=__version__,
+            kinds=KINDS,
+            colours=CHART_COLOURS,
+        )
+        .lstrip()
     )
 
 
