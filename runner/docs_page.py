@@ -10,7 +10,6 @@ import base64
 import hashlib
 import os
 import tempfile
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,6 +24,7 @@ from runner.entries import KINDS, Catalogue, anchor
 from runner.errors import ExportError, UsageError
 from runner.past_runs import PastRun, PastRuns, past_runs
 from runner.project import Project
+from runner.wording import plain
 
 TEMPLATE = "docs_page.html.j2"
 ENDINGS = (".html", ".htm")
@@ -178,7 +178,7 @@ def _rendered(**told: object) -> str:
     )
     environment.filters |= {"source_sql": _source_sql, "compiled_sql": _compiled_sql}
     environment.filters |= {"prose": _prose, "minute": _minute, "duration": _duration}
-    environment.filters |= {"cell": _cell, "rows": _rows}
+    environment.filters |= {"plain": plain}
     environment.filters |= {
         "model_anchor": lambda name: anchor("model", name),
         "source_anchor": lambda one: anchor("source", one.source_name, one.table),
@@ -253,19 +253,3 @@ def _duration(milliseconds: int | None) -> str:
 
 def _minutes(milliseconds: int) -> str:
     return f"{milliseconds // 60_000:,} min {milliseconds % 60_000 // 1000} s"
-
-
-def _cell(value: object) -> str:
-    """A value of a unit case as YAML has it."""
-    if value is None:
-        return "null"
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _rows(fixture: Mapping[str, Any]) -> tuple[list[str], list[list[object]]] | None:
-    """Columns and rows of a fixture that is a list of rows; None if it is text."""
-    rows = fixture.get("rows") or []
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        return None
-    columns = list(dict.fromkeys(str(name) for row in rows for name in row))
-    return columns, [[row.get(name, "") for name in columns] for row in rows]

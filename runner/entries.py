@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import quote
 
 from runner.audience_properties import Audience, Output
@@ -59,6 +57,26 @@ class AudienceEntry:
 
 
 @dataclass(frozen=True)
+class Fixture:
+    """Rows that a unit case gives or expects; `text` instead where they are written as text."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    text: str | None = None
+
+
+@dataclass(frozen=True)
+class UnitCase:
+    """A unit test. `settings` are the parameters and the run's start that it overrides."""
+
+    name: str
+    description: str
+    settings: tuple[tuple[str, str], ...]
+    fixtures: tuple[Fixture, ...]
+
+
+@dataclass(frozen=True)
 class ModelEntry:
     """A model. `compiled` are pairs of SQL and the audiences that run it so."""
 
@@ -69,7 +87,7 @@ class ModelEntry:
     description: str
     columns: tuple[ColumnEntry, ...]
     singular_tests: tuple[Model, ...]
-    unit_cases: tuple[Mapping[str, Any], ...]
+    unit_cases: tuple[UnitCase, ...]
     reads: tuple[Link, ...]
     read_by: tuple[Link, ...]
     compiled: tuple[tuple[str, tuple[str, ...]], ...]

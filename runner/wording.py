@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from runner.entries import ColumnEntry
+from runner.entries import ColumnEntry, Fixture, UnitCase
 from runner.lineage import Origin
 from runner.project import Project, Source
 from runner.properties import AcceptedValuesTest, Column, NamedTest, RelationshipsTest
@@ -60,9 +60,39 @@ def source_words(project: Project, source: Source) -> tuple[str, tuple[ColumnEnt
     raise KeyError(source.table)
 
 
-def unit_cases(project: Project, model: str) -> Iterator[Mapping[str, Any]]:
+def unit_cases(project: Project, model: str) -> Iterator[UnitCase]:
     """The `unit_tests` of a model, as the YAML has them."""
     for document in project.documents:
         for case in (document.data or {}).get("unit_tests") or []:
             if case["model"] == model:
-                yield case
+                yield _unit_case(case)
+
+
+def _unit_case(case: Mapping[str, Any]) -> UnitCase:
+    overrides = case.get("overrides") or {}
+    settings = [*(overrides.get("vars") or {}).items(), *(overrides.get("macros") or {}).items()]
+    fixtures = [_fixture(f"Given {one['input']}", one) for one in case.get("given") or []]
+    return UnitCase(
+        case["name"],
+        case.get("description") or "",
+        tuple((name, plain(value)) for name, value in settings),
+        (*fixtures, _fixture("Expected", case.get("expect") or {})),
+    )
+
+
+def _fixture(title: str, given: Mapping[str, Any]) -> Fixture:
+    rows = given.get("rows") or []
+    if isinstance(rows, str):
+        return Fixture(title, (), (), rows)
+    columns = tuple(dict.fromkeys(name for row in rows for name in row))
+    cells = tuple(
+        tuple(plain(row[name]) if name in row else "" for name in columns) for row in rows
+    )
+    return Fixture(title, columns, cells)
+
+
+def plain(value: object) -> str:
+    """A value as YAML has it."""
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)
