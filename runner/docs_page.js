@@ -68,9 +68,10 @@
   const box = document.querySelector(".picture");
   box.scrollLeft = (box.scrollWidth - box.clientWidth) / 2;
 
+  // On paper all files are there; of SQL and cases only what the reader opened.
   let closed = [];
   window.addEventListener("beforeprint", () => {
-    closed = [...document.querySelectorAll("details:not([open])")];
+    closed = [...document.querySelectorAll("details.file:not([open])")];
     for (const one of closed) one.open = true;
   });
   window.addEventListener("afterprint", () => { for (const one of closed) one.open = false; });

@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,10 @@ from typer.testing import CliRunner
 
 from runner.cli import app
 from runner.docs_page import docs_page, write_page
+from runner.errors import ProjectError
 from runner.loading import load_project
 from runner.past_runs import past_runs
+from runner.yaml_files import read_yaml
 from tests.support import AS_OF, ROOT, published, shipped_project, tiny_project
 
 MANIFEST: dict[str, Any] = {
@@ -146,6 +149,41 @@ def test_a_column_that_only_the_sql_has_is_listed(tmp_path: Path) -> None:
     assert '<th role="rowheader" scope="row"><code>user_id</code>' in html_of(
         tiny_project(tmp_path / "p"), tmp_path
     )
+
+
+UNIT_TESTS = """
+unit_tests:
+  - name: names_are_kept
+    model: people
+    description: A <b> name.
+    overrides: {vars: {flag: true}, macros: {run_started_at: "2025-11-28 12:00:00+00:00"}}
+    given:
+      - {input: ref('other'), rows: [{user_id: 1, name: null}, {user_id: 2, more: "<x>"}]}
+      - {input: ref('third'), format: csv, rows: "a,b"}
+      - {input: ref('empty'), rows: []}
+    expect: {rows: [{user_id: 1, name: one}]}
+  - {name: of_another_model, model: first_file, given: [], expect: {rows: []}}
+"""
+
+
+def test_unit_cases_are_told_with_their_rows(tmp_path: Path) -> None:
+    (tmp_path / "cases.yml").write_text(UNIT_TESTS)
+    document = read_yaml(tmp_path / "cases.yml", Path("cases.yml"), ProjectError)
+    project = load_project(tiny_project(tmp_path / "p"))
+    project = replace(project, documents=(*project.documents, document))
+    html = docs_page(project, tmp_path, AS_OF).html
+    people = html.split('<article class="model" id="model.people"')[1].split("</article>")[0]
+    assert "<code>names_are_kept</code>" in people
+    assert "of_another_model" not in people
+    assert "<code>flag</code> = <code>true</code>" in people
+    assert (
+        "<tr><td>1</td><td>null</td><td></td></tr><tr><td>2</td><td></td><td>&lt;x&gt;</td></tr>"
+        in people
+    )
+    assert "<code>a,b</code>" in people
+    assert "no rows" in people
+    assert "A &lt;b&gt; name." in people
+    assert balance_of(html).wrong == []
 
 
 # What it must never hold

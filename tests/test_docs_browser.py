@@ -279,6 +279,18 @@ def test_dark_mode_is_dark(browser: webdriver.Chrome, page: Path) -> None:
     assert script(show(browser, page, scheme="dark"), ground) == "rgb(17, 20, 26)"
 
 
+def test_on_paper_it_is_light_whatever_the_scheme(browser: webdriver.Chrome, page: Path) -> None:
+    show(browser, page, scheme="dark")
+    features = [{"name": "prefers-color-scheme", "value": "dark"}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print", "features": features})
+    try:
+        assert script(browser, CONTRASTS) == []
+        ground = "return getComputedStyle(document.body).backgroundColor"
+        assert script(browser, ground) == "rgb(255, 255, 255)"
+    finally:
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+
+
 def test_what_the_project_says_does_not_run(browser: webdriver.Chrome, tmp_path: Path) -> None:
     bad = (
         "<script>document.title = 'broken'</script><img src=x onerror=\"document.title='broken'\">"
