@@ -20,6 +20,7 @@ from runner.options import (
     CoolingHours,
     LookbackHours,
     ModelName,
+    OutputDir,
     ProfilesDir,
     ProjectDir,
     TargetName,
@@ -147,3 +148,25 @@ def schema(
     folder = to or load_project(project_dir).root / SCHEMAS_FOLDER
     for path in write_schemas(folder):
         say(str(path))
+
+
+@reported
+def docs(
+    to: Annotated[
+        str, typer.Option("--to", metavar="FILE", help="The page; its folder is made if missing.")
+    ] = "target/audiences.html",
+    output_dir: OutputDir = ".script-outputs",
+    project_dir: ProjectDir = Path(),
+) -> None:
+    """Write one HTML page about models, columns and past runs. Needs no database."""
+    from runner.docs_page import check_target, docs_page, write_page
+    from runner.loading import load_project
+
+    target = Path(filled("--to", to))
+    check_target(target)
+    manifests = Path(filled("--output-dir", output_dir))
+    page = docs_page(load_project(project_dir), manifests, datetime.now(UTC).replace(microsecond=0))
+    write_page(page.html, target)
+    for note in page.notes:
+        typer.echo(f"note: {note}", err=True)
+    say(f"{target}: {page.summary}")

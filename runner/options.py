@@ -65,6 +65,10 @@ ProfilesDir = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 
+OutputDir = Annotated[
+    str, typer.Option("--output-dir", metavar="FOLDER", help="Of files and manifests.")
+]
+
 Select = Annotated[
     list[str] | None,
     typer.Option("--select", metavar="NAME", help="A test, or those of a model; repeatable."),
@@ -79,7 +83,6 @@ Mutate = Annotated[
 
 # run's own
 
-OutputDir = Annotated[str, typer.Option("--output-dir", metavar="FOLDER", help="Made if missing.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Same work and numbers, no files.")]
 AllOrNothing = Annotated[
     bool, typer.Option("--all-or-nothing", help="If one audience type fails, publish none.")
