@@ -38,6 +38,7 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "show": inspection_commands.show,
         "explain": inspection_commands.explain_command,
         "schema": inspection_commands.schema,
+        "trace": inspection_commands.trace,
     },
 }
 for _panel, _commands in COMMANDS.items():

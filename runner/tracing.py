@@ -1,0 +1,277 @@
+"""Why is this user in the audience, or not? Each step's rows, where the user was lost, and why.
+
+Knows no audience: models are followed by their refs, users by the audience's key, reasons come
+from rule columns and from the sentences that the YAML gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+from runner import rules
+from runner.audience_properties import Output
+from runner.compiler import CompiledAudience, compile_audience
+from runner.errors import Location, UsageError
+from runner.profiles import Target
+from runner.project import Project
+from runner.rules import Row
+from runner.sightings import Sightings, look
+from runner.workspace import opened
+
+Fate = Literal["exported", "withheld", "left out", "unknown"]
+MASK = "***"
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why a user or row is left out: the model whose rule says so, the rule's line, in words."""
+
+    model: str
+    text: str
+    where: Location
+
+
+@dataclass(frozen=True)
+class Step:
+    """A model with the key: the user's rows in it, and those it was offered but did not take."""
+
+    model: str
+    where: Location
+    rows: list[Row]
+    left_out: list[Row]
+    choice: Reason | None
+
+
+@dataclass(frozen=True)
+class OutsideAction:
+    """A row outside the window: runs with an as-of time after `after`, up to `until`, count it."""
+
+    row: Row
+    at: datetime
+    after: datetime
+    until: datetime
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One user's way. `reasons` say why the user is in no file, `exports` which files have them."""
+
+    user: str
+    fate: Fate
+    exports: list[Output]
+    reasons: list[Reason]
+    steps: list[Step]
+    outside: list[OutsideAction]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The users' ways, in the order they were asked for, each once."""
+
+    compiled: CompiledAudience
+    traces: list[Trace]
+
+
+def trace(
+    project: Project,
+    audience: str,
+    target: Target,
+    users: Sequence[str],
+    given: Mapping[str, str],
+    as_of: datetime,
+    *,
+    unmask: bool = False,
+) -> Answer:
+    """Follow users through an audience's models, made as a run makes them, in one snapshot.
+
+    Raises `UsageError` for keys that cannot be, `ProjectError` for models or rules that are wrong,
+    `DatabaseError` if the server cannot be reached or refuses a model. Nothing is written.
+    """
+    compiled = compile_audience(project, audience, given, as_of)
+    for user in users:
+        if not user.strip() or not user.isprintable():
+            raise UsageError(f"the user {user!r} is empty or not printable", mend="give its key")
+    if not users:
+        raise UsageError("no user is given", mend="give one key or more")
+    with opened(compiled, target) as workspace:
+        tracer = _Tracer(look(workspace, users), given, unmask=unmask)
+        return Answer(workspace.compiled, [tracer.trace(key) for key in tracer.sightings.keys])
+
+
+class _Tracer:
+    """What the traces of one answer share: sightings, and what was looked up on the way."""
+
+    def __init__(self, sightings: Sightings, given: Mapping[str, str], *, unmask: bool) -> None:
+        self.sightings = sightings
+        self.compiled = sightings.compiled
+        self.audience = sightings.compiled.audience
+        activity = self.audience.activity_model
+        self._above = self.compiled.graph.upstream(activity) - {activity}
+        self._given = given
+        self._unmask = unmask
+        self._known = sightings.known()
+        self._needs: dict[tuple[str, str], bool] = {}
+        self._outside: dict[str, list[Row]] | None = None
+
+    def trace(self, key: str) -> Trace:
+        exports = [one for one in self.audience.outputs if self._rows(one.model, key)]
+        steps = [self._step(model, key) for model in self.sightings.rows]
+        is_known = self._known is None or key in self._known
+        if exports:
+            return Trace(key, "exported", exports, [], steps, [])
+        if not is_known and not any(step.rows for step in steps):
+            return Trace(key, "unknown", [], [], steps, [])
+        lost_at = self._lost_at(key)
+        reasons = _distinct(one for model in lost_at for one in self._reasons(model, key))
+        outside = self._actions_outside(key) if self.audience.activity_model in lost_at else []
+        return Trace(key, "left out", [], reasons, steps, outside)
+
+    def _rows(self, model: str, key: str) -> list[Row]:
+        return self.sightings.rows[model][key] if model in self.sightings.rows else []
+
+    # The steps
+
+    def _step(self, model: str, key: str) -> Step:
+        refs = [ref for ref in self.sightings.refs(model) if ref not in self._above]
+        left_out = [row for ref in refs for row in self._not_taken(model, ref, key)]
+        choice = self._choice(model) if left_out else None
+        where = self.compiled.project.models[model].location
+        rows = [self._shown(model, row) for row in self._rows(model, key)]
+        return Step(model, where, rows, left_out, choice)
+
+    def _not_taken(self, model: str, ref: str, key: str) -> list[Row]:
+        """The rows of `ref` that a model left out while it took others, by their common columns."""
+        taken, offered = self._rows(model, key), self._rows(ref, key)
+        if not taken or len(offered) < 2:
+            return []
+        common = [name for name in offered[0] if name in taken[0]]
+        values = [[row[name] for name in common] for row in taken]
+        missed = [row for row in offered if [row[name] for name in common] not in values]
+        return [self._shown(ref, row) for row in missed] if len(missed) < len(offered) else []
+
+    def _choice(self, model: str) -> Reason:
+        where = rules.choice_line(self.compiled, model)
+        text = rules.sentence(self.compiled, model) or f"{model} does not take them"
+        return Reason(model, text, where)
+
+    def _shown(self, model: str, row: Row) -> Row:
+        """The row without what is personal; what is missing or blank still shows as that."""
+        if self._unmask:
+            return row
+        properties = self.compiled.project.models[model].properties
+        personal = {
+            column.name
+            for column in (properties.columns if properties else ())
+            if column.config.meta.personal and column.name != self.audience.key
+        }
+        return {
+            name: MASK if name in personal and str(value or "").strip() else value
+            for name, value in row.items()
+        }
+
+    # Where and why a user was lost
+
+    def _lost_at(self, key: str) -> list[str]:
+        """For each output the first model on the way to it that the user is not in."""
+        dropped = self._dropping_model(key)
+        if dropped is not None:
+            return [dropped]
+        found = (self._lost_before(output.model, key) for output in self.audience.outputs)
+        return list(dict.fromkeys(found))
+
+    def _dropping_model(self, key: str) -> str | None:
+        """The model that reads the key's source, if the user is there and not in the model."""
+        source = self.audience.trace.key_source
+        if source is None or key not in (self._known or ()):
+            return None
+        relation = self.compiled.project.sources[(source.source, source.table)].relation
+        for model in self.sightings.rows:
+            is_reader = relation in self.compiled.graph.models[model].sql.text
+            if is_reader and not self._rows(model, key):
+                return model
+        return None
+
+    def _lost_before(self, model: str, key: str) -> str:
+        """Upstream, but not above the activity model: what feeds it may all be without the user."""
+        for ref in self.sightings.refs(model):
+            if ref not in self._above and not self._rows(ref, key) and self._is_needed(model, ref):
+                return self._lost_before(ref, key)
+        return model
+
+    def _is_needed(self, model: str, ref: str) -> bool:
+        if (model, ref) not in self._needs:
+            self._needs[model, ref] = self.sightings.needs(model, ref)
+        return self._needs[model, ref]
+
+    def _reasons(self, model: str, key: str) -> list[Reason]:
+        """Rule columns that are not true on all the rows a model was offered, else its own rule."""
+        for ref in self.sightings.refs(model):
+            rows = self._rows(ref, key)
+            broken = [self._broken_rules(ref, row) for row in rows]
+            if rows and all(broken):
+                names = dict.fromkeys(name for row in broken for name in row)
+                return _distinct(one for name in names for one in self._told(ref, name, key))
+        text = rules.sentence(self.compiled, model)
+        clause = f"{model} has no row of theirs: {rules.filter_clause(self.compiled, model)}"
+        is_activity = model == self.audience.activity_model
+        place = rules.window_line if is_activity else rules.filter_line
+        return [Reason(model, text or clause, place(self.compiled, model))]
+
+    def _broken_rules(self, model: str, row: Row) -> list[str]:
+        return [
+            name
+            for name, value in row.items()
+            if (value is False or value is None) and rules.is_rule(self.compiled, model, name)
+        ]
+
+    def _told(self, model: str, column: str, key: str) -> list[Reason]:
+        """What a rule column says of the user's rows, told by the first model that has it."""
+        upstream = self.compiled.graph.upstream(model)
+        having = [one for one in self.sightings.rows if one in upstream]
+        having = [one for one in having if any(column in row for row in self._rows(one, key))]
+        origin = having[0]
+        where = rules.column_line(self.compiled, origin, column)
+        told = []
+        for teller in having:
+            for row in self._rows(teller, key):
+                shown = self._shown(teller, row)
+                sentence = rules.sentence(self.compiled, teller, column, shown)
+                if sentence is not None and row[column] is not True:
+                    told.append(Reason(origin, sentence, where))
+            if told:
+                break
+        return told or [Reason(origin, f"{column} is not true", where)]
+
+    # What lies outside the window
+
+    def _actions_outside(self, key: str) -> list[OutsideAction]:
+        """The user's rows outside the window, nearest first."""
+        window, time = self.compiled.parameters.window, self.audience.trace.time
+        if window is None or time is None:
+            return []
+        if self._outside is None:
+            self._outside = self.sightings.outside(self._given)
+        model, as_of = self.audience.activity_model, self.compiled.parameters.as_of
+        actions = []
+        for row in self._outside[key]:
+            at = moment(row.get(time))
+            if at is not None and not window.start <= at < window.end:
+                after, until = at + (as_of - window.end), at + (as_of - window.start)
+                actions.append(OutsideAction(self._shown(model, row), at, after, until))
+        return sorted(actions, key=lambda one: max(window.start - one.at, one.at - window.end))
+
+
+def moment(value: object) -> datetime | None:
+    """An instant as PostgreSQL writes it in JSON; one without offset is taken for UTC."""
+    try:
+        at = datetime.fromisoformat(str(value))
+    except ValueError:
+        return None
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+def _distinct(reasons: Iterable[Reason]) -> list[Reason]:
+    return list(dict.fromkeys(reasons))
