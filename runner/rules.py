@@ -147,7 +147,8 @@ def _place(compiled: CompiledAudience, model: str, found: list[Token]) -> Locati
 
 
 def may_miss(compiled: CompiledAudience, model: str, ref: str) -> bool:
-    """Whether a model reads another by left or full joins only, so that a miss loses no row."""
+    """Whether a model reads another only by left or full joins, or to exclude what is in it: who
+    is not there is not lost by that."""
     found = list(_tokens(compiled, model))
     relation = compiled.project.models[ref].cte_name
     imports = [i for i, token in enumerate(found) if token.value == relation and _imports(found, i)]
@@ -159,7 +160,9 @@ def may_miss(compiled: CompiledAudience, model: str, ref: str) -> bool:
         and found[index - 1].value in ("from", "join")
         and index not in imports
     ]
-    return bool(reads) and all(_joins_left(found, index) for index in reads)
+    return bool(reads) and all(
+        _joins_left(found, index) or _excludes(found, index) for index in reads
+    )
 
 
 def _imports(found: list[Token], index: int) -> bool:
@@ -179,3 +182,12 @@ def _cte_name(found: list[Token], index: int) -> str:
 def _joins_left(found: list[Token], index: int) -> bool:
     words = {token.value for token in found[max(index - 3, 0) : index]}
     return found[index - 1].value == "join" and bool(words & {"left", "full"})
+
+
+def _excludes(found: list[Token], index: int) -> bool:
+    """Whether the subquery that reads what stands at `index` follows `not in` or `not exists`."""
+    depth = 0
+    while index > 2 and depth >= 0:
+        index -= 1
+        depth += (found[index].value == ")") - (found[index].value == "(")
+    return found[index - 2].value == "not" and found[index - 1].value in ("in", "exists")

@@ -45,7 +45,8 @@ class Sightings:
         return frozenset(self.keys[n] for (n,) in self._rows(sql, found.location))
 
     def needs(self, model: str, ref: str) -> bool:
-        """Whether who is not in `ref` cannot be in `model`, by its joins and by its rows."""
+        """Whether who is not in `ref` cannot be in `model`: by its joins, and by its rows, if it
+        has any."""
         if may_miss(self.compiled, model, ref):
             return False
         key = quoted(self.compiled.audience.key)
@@ -58,7 +59,7 @@ class Sightings:
             f") as reading where {key} is not null limit {ASKED_OF}) as sample",
         )
         ((users, also_there),) = self._rows(sql, self._where(model))
-        return bool(0 < users == also_there)
+        return bool(users == also_there)
 
     def outside(self, given: Mapping[str, str]) -> dict[str, list[Row]]:
         """The users' rows of the activity model with its window widened as the YAML says.
@@ -95,6 +96,9 @@ class Sightings:
         seen: dict[str, list[Row]] = {key: [] for key in self.keys}
         for number, text in self._rows(sql, self._where(model)):
             seen[self.keys[number]].append(json.loads(text))
+        if (time := self.compiled.audience.trace.time) is not None:
+            for rows in seen.values():
+                rows.sort(key=lambda row: str(row.get(time, "")), reverse=True)
         return seen
 
     def _rows(self, sql: str | MappedSql, where: Location) -> Sequence[Any]:

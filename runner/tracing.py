@@ -36,13 +36,17 @@ class Reason:
 
 @dataclass(frozen=True)
 class Step:
-    """A model with the key: the user's rows in it, and those it was offered but did not take."""
+    """A model with the key: the user's rows in it, and those it was offered but did not take.
+
+    `is_supply` models only read sources; they neither start nor end the way of a user.
+    """
 
     model: str
     where: Location
     rows: list[Row]
     left_out: list[Row]
     choice: Reason | None
+    is_supply: bool
 
 
 @dataclass(frozen=True)
@@ -140,7 +144,9 @@ class _Tracer:
         choice = self._choice(model) if left_out else None
         where = self.compiled.project.models[model].location
         rows = [self._shown(model, row) for row in self._rows(model, key)]
-        return Step(model, where, rows, left_out, choice)
+        ends = {self.audience.activity_model, *(one.model for one in self.audience.outputs)}
+        is_supply = model not in ends and not self.compiled.graph.models[model].refs
+        return Step(model, where, rows, left_out, choice, is_supply)
 
     def _not_taken(self, model: str, ref: str, key: str) -> list[Row]:
         """The rows of `ref` that a model left out while it took others, by their common columns."""
@@ -161,16 +167,24 @@ class _Tracer:
         """The row without what is personal; what is missing or blank still shows as that."""
         if self._unmask:
             return row
-        properties = self.compiled.project.models[model].properties
-        personal = {
-            column.name
-            for column in (properties.columns if properties else ())
-            if column.config.meta.personal and column.name != self.audience.key
-        }
         return {
-            name: MASK if name in personal and str(value or "").strip() else value
+            name: MASK if self._is_personal(model, name) and str(value or "").strip() else value
             for name, value in row.items()
         }
+
+    def _is_personal(self, model: str, column: str) -> bool:
+        """Whether the YAML of the model, or of one upstream, says so of a column of that name. The
+        key is not: whoever asks has it."""
+        upstream = (
+            self.compiled.project.models[name].properties
+            for name in self.compiled.graph.upstream(model)
+        )
+        return column != self.audience.key and any(
+            one.name == column and one.config.meta.personal
+            for properties in upstream
+            if properties
+            for one in properties.columns
+        )
 
     # Where and why a user was lost
 

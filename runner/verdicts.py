@@ -8,7 +8,6 @@ from datetime import UTC
 from typing import Any
 
 from runner.audience_properties import Audience
-from runner.errors import Location
 from runner.parameters import instant
 from runner.rules import Row
 from runner.tracing import Answer, OutsideAction, Reason, Step, Trace, moment
@@ -90,7 +89,7 @@ def _trace_lines(answer: Answer, trace: Trace) -> Iterator[str]:
     if len(trace.outside) > ROWS_SHOWN:
         yield f"    and {len(trace.outside) - ROWS_SHOWN} more outside the window"
     shown: set[tuple[str, str]] = set()
-    for step in trace.steps:
+    for step in trace.steps if trace.fate != "unknown" else ():
         yield from _step_lines(answer, trace, step, shown)
 
 
@@ -98,9 +97,9 @@ def _outside_text(answer: Answer, action: OutsideAction) -> str:
     label = _label(answer.compiled.audience, action.row) or "a row"
     as_of = answer.compiled.parameters.as_of
     is_past = action.until < as_of
-    side, verb = ("too old", "counted") if is_past else ("too recent", "counts")
-    span = f"after {instant(action.after)} up to {instant(action.until)}"
-    return f"{side}: {label}; {verb} in runs as of {span}"
+    side, verb = ("too old", "counted") if is_past else ("too recent", "will count")
+    span = f"after {instant(action.after)}, up to {instant(action.until)}"
+    return f"{side}: {label}, which {verb} in runs {span}"
 
 
 def _step_lines(
@@ -108,13 +107,15 @@ def _step_lines(
 ) -> Iterator[str]:
     count = f"{len(step.rows)} row{'' if len(step.rows) == 1 else 's'}" if step.rows else "-"
     yield f"  {step.model:<30} {count}".rstrip()
-    for row in step.rows[:ROWS_SHOWN]:
+    rows = () if step.is_supply else step.rows
+    for row in rows[:ROWS_SHOWN]:
         yield from _wrapped(f"      {_new_values(answer, row, shown)}", "        ")
-    if len(step.rows) > ROWS_SHOWN:
-        yield f"      and {len(step.rows) - ROWS_SHOWN} more"
-    shown |= {(name, str(value)) for row in step.rows for name, value in row.items()}
+    if len(rows) > ROWS_SHOWN:
+        yield f"      and {len(rows) - ROWS_SHOWN} more"
+    shown |= {(name, str(value)) for row in rows for name, value in row.items()}
     for row in step.left_out[:ROWS_SHOWN]:
-        yield from _wrapped(f"      left out: {_values(row, answer)}", "        ")
+        what = _label(answer.compiled.audience, row) or _values(row, answer)
+        yield from _wrapped(f"      left out: {what}", "        ")
     if step.choice:
         yield from _wrapped(f"      because: {_reason(step.choice)}", "        ")
     for reason in trace.reasons:
@@ -129,7 +130,7 @@ def _reason(reason: Reason) -> str:
 def _new_values(answer: Answer, row: Row, shown: set[tuple[str, str]]) -> str:
     """A row's values that no earlier step has shown."""
     new = {name: value for name, value in row.items() if (name, str(value)) not in shown}
-    return _values(new, answer) or "nothing new"
+    return _values(new, answer)
 
 
 def _values(row: Row, answer: Answer) -> str:
@@ -179,11 +180,9 @@ def _trace_json(audience: Audience, trace: Trace) -> dict[str, Any]:
 
 
 def _reason_json(reason: Reason) -> dict[str, Any]:
-    return {"model": reason.model, "text": reason.text, **_place_json(reason.where)}
-
-
-def _place_json(where: Location) -> dict[str, Any]:
-    return {"file": where.path.as_posix(), "line": where.line}
+    where = reason.where
+    place = {"file": where.path.as_posix(), "line": where.line, "column": where.column}
+    return {"model": reason.model, "text": reason.text, **place}
 
 
 def _outside_json(action: OutsideAction) -> dict[str, Any]:
