@@ -11,7 +11,7 @@ from runner.compiler import CompiledAudience, compile_audience, inlined
 from runner.errors import DatabaseError, Location, ParameterError, ProjectError, UsageError
 from runner.mapped_sql import MappedSql, joined
 from runner.project import literal, quoted
-from runner.rules import Row, may_miss
+from runner.rules import Row
 from runner.workspace import Workspace
 
 ASKED_OF = 1000
@@ -45,16 +45,14 @@ class Sightings:
         return frozenset(self.keys[n] for (n,) in self._rows(sql, found.location))
 
     def needs(self, model: str, ref: str) -> bool:
-        """Whether who is not in `ref` cannot be in `model`: by its joins, and by its rows, if it
-        has any."""
-        if may_miss(self.compiled, model, ref):
-            return False
+        """Whether nobody seems to be in `model` who is not in `ref`."""
         key = quoted(self.compiled.audience.key)
+        # in, not exists: the server then hashes what is needed, whatever it thinks of its size
         sql = joined(
-            "select count(*), count(*) filter (where exists (select from (",
+            f"select count(*), count(*) filter (where sample.{key}::text in "
+            f"(select needed.{key}::text from (",
             self.compiled.rows_of(ref),
-            f") as needed where needed.{key}::text = sample.{key}::text)) "
-            f"from (select distinct {key} from (",
+            f") as needed where needed.{key} is not null)) from (select distinct {key} from (",
             self.compiled.rows_of(model),
             f") as reading where {key} is not null limit {ASKED_OF}) as sample",
         )

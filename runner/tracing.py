@@ -193,7 +193,8 @@ class _Tracer:
         dropped = self._dropping_model(key)
         if dropped is not None:
             return [dropped]
-        found = (self._lost_before(output.model, key) for output in self.audience.outputs)
+        outputs = self.audience.outputs
+        found = (one for output in outputs for one in self._lost_before(output.model, key))
         return list(dict.fromkeys(found))
 
     def _dropping_model(self, key: str) -> str | None:
@@ -208,12 +209,22 @@ class _Tracer:
                 return model
         return None
 
-    def _lost_before(self, model: str, key: str) -> str:
-        """Upstream, but not above the activity model: what feeds it may all be without the user."""
-        for ref in self.sightings.refs(model):
-            if ref not in self._above and not self._rows(ref, key) and self._is_needed(model, ref):
-                return self._lost_before(ref, key)
-        return model
+    def _lost_before(self, model: str, key: str) -> list[str]:
+        """The first models without the user on the way to one that is without them.
+
+        Nothing above the activity model: what feeds it may all be without the user. Where some of
+        what a model reads has the user, the rest is to blame only if the model needs it.
+        """
+        refs = [ref for ref in self.sightings.refs(model) if ref not in self._above]
+        missing = [
+            ref
+            for ref in refs
+            if not self._rows(ref, key) and not rules.may_miss(self.compiled, model, ref)
+        ]
+        if any(self._rows(ref, key) for ref in refs):
+            missing = [ref for ref in missing if self._is_needed(model, ref)]
+        found = [one for ref in missing for one in self._lost_before(ref, key)]
+        return list(dict.fromkeys(found)) or [model]
 
     def _is_needed(self, model: str, ref: str) -> bool:
         if (model, ref) not in self._needs:
