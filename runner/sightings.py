@@ -40,7 +40,7 @@ class Sightings:
         if source is None:
             return None
         found = self.compiled.project.sources[(source.source, source.table)]
-        place = _place_of(f"known.{quoted(source.column)}", self.keys)
+        place = place_of(f"known.{quoted(source.column)}", self.keys)
         sql = f"select {place[0]} from {found.relation} as known where {place[1]}"
         return frozenset(self.keys[n] for (n,) in self._rows(sql, found.location))
 
@@ -78,14 +78,14 @@ class Sightings:
         except ParameterError as problem:
             where = self.compiled.project.audience_location(audience, "trace", "widen")
             raise ProjectError(f"widen: {problem.what}", where=where) from None
-        condition = _place_of(quoted(audience.key), self.keys)[1]
+        condition = place_of(quoted(audience.key), self.keys)[1]
         staging = {name for name in self.rows if not self.compiled.graph.models[name].refs}
         model = audience.activity_model
         narrowed = compiled.select(model, dict.fromkeys(staging - {model}, condition))
         return self._seen(model, narrowed)
 
     def _seen(self, model: str, select: MappedSql) -> dict[str, list[Row]]:
-        place, condition = _place_of(f"one_row.{quoted(self.compiled.audience.key)}", self.keys)
+        place, condition = place_of(f"one_row.{quoted(self.compiled.audience.key)}", self.keys)
         sql = joined(
             f"select {place}, row_to_json(one_row)::text from (\n",
             select,
@@ -160,7 +160,7 @@ def _spelled(workspace: Workspace, users: Sequence[str]) -> tuple[str, ...]:
     return tuple(spelled)
 
 
-def _place_of(column: str, keys: Sequence[str]) -> tuple[str, str]:
+def place_of(column: str, keys: Sequence[str]) -> tuple[str, str]:
     """SQL for which of the keys a column holds, counted from 0, and for whether it holds any."""
     whens = " ".join(f"when {literal(key)} then {n}" for n, key in enumerate(keys))
     return f"case {column} {whens} end", f"{column} in ({', '.join(map(literal, keys))})"

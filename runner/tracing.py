@@ -6,7 +6,7 @@ from rule columns and from the sentences that the YAML gives.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
@@ -15,6 +15,7 @@ from runner import rules
 from runner.audience_properties import Output
 from runner.compiler import CompiledAudience, compile_audience
 from runner.errors import Location, UsageError
+from runner.gates import ClosedGate, closed_gates
 from runner.profiles import Target
 from runner.project import Project
 from runner.rules import Row
@@ -61,7 +62,8 @@ class OutsideAction:
 
 @dataclass(frozen=True)
 class Trace:
-    """One user's way. `reasons` say why the user is in no file, `exports` which files have them."""
+    """One user's way. `exports` are the files that have them, `reasons` why none has, or why none
+    of these is published."""
 
     user: str
     fate: Fate
@@ -119,13 +121,16 @@ class _Tracer:
         self._known = sightings.known()
         self._needs: dict[tuple[str, str], bool] = {}
         self._outside: dict[str, list[Row]] | None = None
+        self._gates: list[ClosedGate] | None = None
 
     def trace(self, key: str) -> Trace:
         exports = [one for one in self.audience.outputs if self._rows(one.model, key)]
         steps = [self._step(model, key) for model in self.sightings.rows]
         is_known = self._known is None or key in self._known
         if exports:
-            return Trace(key, "exported", exports, [], steps, [])
+            closed = _distinct(one for output in exports for one in self._closed(output, key))
+            fate: Fate = "withheld" if closed else "exported"
+            return Trace(key, fate, exports, closed, steps, [])
         if not is_known and not any(step.rows for step in steps):
             return Trace(key, "unknown", [], [], steps, [])
         lost_at = self._lost_at(key)
@@ -185,6 +190,21 @@ class _Tracer:
             if properties
             for one in properties.columns
         )
+
+    # Why a file with the user is not published
+
+    def _closed(self, output: Output, key: str) -> Iterator[Reason]:
+        """The data tests that keep a file from being published, the user's own rows named."""
+        if self._gates is None:
+            self._gates = closed_gates(self.sightings)
+        for gate in self._gates:
+            if output.audience_type in gate.result.audience_types:
+                whose = ", theirs among them" if key in gate.keys else ""
+                text = (
+                    f"failed data test {gate.result.name}: {gate.result.in_words}{whose}, so "
+                    f"{output.audience_type} is not published"
+                )
+                yield Reason(gate.result.reads[0], text, gate.result.location)
 
     # Where and why a user was lost
 

@@ -591,3 +591,58 @@ def test_a_database_that_is_down_is_exit_code_1(database: Database, tmp_path: Pa
     )
     assert (code, stdout) == (1, "")
     assert stderr.startswith("error: ")
+
+
+# Data tests that keep a file back
+
+
+def test_a_user_whose_row_fails_a_data_test_is_told_so(
+    market: Marketplace, database: Database, tmp_path: Path
+) -> None:
+    failing, other, elsewhere = market.user(), market.user(), market.user()
+    odd = market.variant(index_cache={"mens_size": "odd"})
+    market.want(odd, 5)
+    market.closet(failing, odd, hours_ago(20))
+    market.closet(other, market.shoe, hours_ago(20))
+    market.wish(elsewhere, market.shoe, hours_ago(20))
+    market.load(database)
+    project = shipped_project(tmp_path)
+    path = project / "models/layer3_behavior/layer3_behavior.yml"
+    head, tail = path.read_text().split("  - name: layer3_closet_adders\n")
+    tested = "      - name: relevant_variant_size\n        data_tests: [{accepted_values: {arguments: {values: [Unknown]}}}]\n"
+    tail = tail.replace(
+        "      - {name: relevant_variant_size, description: size of the shoe}\n", tested, 1
+    )
+    path.write_text(f"{head}  - name: layer3_closet_adders\n{tail}")
+    line = line_of(path, "arguments: {values: [Unknown]}")
+    answer = ask(database, failing, other, elsewhere, project=project)
+    name = "accepted_values_layer3_closet_adders_relevant_variant_size"
+    place = f"closet_add is not published (models/layer3_behavior/layer3_behavior.yml:{line}"
+    own, others, exported = told(answer)
+    assert own.startswith(
+        f"not exported: failed data test {name}: 1 failing row of layer3_closet_adders, "
+        f"theirs among them, so {place}"
+    )
+    assert others.startswith(
+        f"not exported: failed data test {name}: 1 failing row of layer3_closet_adders, so {place}"
+    )
+    assert exported == "exported as wishlist_add to recent-wishlist-adders"
+    assert [one.fate for one in answer.traces] == ["withheld", "withheld", "exported"]
+
+
+def test_a_test_that_only_warns_keeps_no_file_back(
+    market: Marketplace, database: Database, tmp_path: Path
+) -> None:
+    user = market.user(username=None)
+    market.closet(user, market.shoe, hours_ago(20))
+    market.load(database)
+    project = shipped_project(tmp_path)
+    folder = project / "tests/data_tests"
+    folder.mkdir(parents=True)
+    query = "{{{{ config(severity='{}') }}}}select user_id from {{{{ ref('layer3_closet_adders') }}}} where username is null"
+    for severity, start in (
+        ("warn", "exported as"),
+        ("error", "not exported: failed data test named"),
+    ):
+        (folder / "named.sql").write_text(query.format(severity))
+        assert told(ask(database, user, project=project))[0].startswith(start)
