@@ -47,14 +47,15 @@ class Sightings:
     def needs(self, model: str, ref: str) -> bool:
         """Whether nobody seems to be in `model` who is not in `ref`."""
         key = quoted(self.compiled.audience.key)
-        # in, not exists: the server then hashes what is needed, whatever it thinks of its size
+        # a join that can be hashed, whatever the server thinks of sizes
         sql = joined(
-            f"select count(*), count(*) filter (where sample.{key}::text in "
-            f"(select needed.{key}::text from (",
-            self.compiled.rows_of(ref),
-            f") as needed where needed.{key} is not null)) from (select distinct {key} from (",
+            f"with sample as materialized (select distinct {key}::text as user_key from (",
             self.compiled.rows_of(model),
-            f") as reading where {key} is not null limit {ASKED_OF}) as sample",
+            f") as reading where {key} is not null limit {ASKED_OF}) "
+            "select (select count(*) from sample), (select count(*) from sample "
+            f"where user_key in (select needed.{key}::text from (",
+            self.compiled.rows_of(ref),
+            ") as needed))",
         )
         ((users, also_there),) = self._rows(sql, self._where(model))
         return bool(users == also_there)

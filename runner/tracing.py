@@ -7,78 +7,21 @@ from rule columns and from the sentences that the YAML gives.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Literal
+from datetime import datetime
 
 from runner import rules
 from runner.audience_properties import Output
-from runner.compiler import CompiledAudience, compile_audience
-from runner.errors import Location, UsageError
+from runner.compiler import compile_audience
+from runner.errors import UsageError
 from runner.gates import ClosedGate, closed_gates
 from runner.profiles import Target
 from runner.project import Project
 from runner.rules import Row
 from runner.sightings import Sightings, look
+from runner.traces import Answer, Fate, OutsideAction, Reason, Step, Trace, moment
 from runner.workspace import opened
 
-Fate = Literal["exported", "withheld", "left out", "unknown"]
 MASK = "***"
-
-
-@dataclass(frozen=True)
-class Reason:
-    """Why a user or row is left out: the model whose rule says so, the rule's line, in words."""
-
-    model: str
-    text: str
-    where: Location
-
-
-@dataclass(frozen=True)
-class Step:
-    """A model with the key: the user's rows in it, and those it was offered but did not take.
-
-    `is_supply` models only read sources; they neither start nor end the way of a user.
-    """
-
-    model: str
-    where: Location
-    rows: list[Row]
-    left_out: list[Row]
-    choice: Reason | None
-    is_supply: bool
-
-
-@dataclass(frozen=True)
-class OutsideAction:
-    """A row outside the window: runs with an as-of time after `after`, up to `until`, count it."""
-
-    row: Row
-    at: datetime
-    after: datetime
-    until: datetime
-
-
-@dataclass(frozen=True)
-class Trace:
-    """One user's way. `exports` are the files that have them, `reasons` why none has, or why none
-    of these is published."""
-
-    user: str
-    fate: Fate
-    exports: list[Output]
-    reasons: list[Reason]
-    steps: list[Step]
-    outside: list[OutsideAction]
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The users' ways, in the order they were asked for, each once."""
-
-    compiled: CompiledAudience
-    traces: list[Trace]
 
 
 def trace(
@@ -218,16 +161,23 @@ class _Tracer:
         return list(dict.fromkeys(found))
 
     def _dropping_model(self, key: str) -> str | None:
-        """The model that reads the key's source, if the user is there and not in the model."""
+        """The model that reads the key's source, if the user is there and not in the model, and
+        nobody is in the activity model without it."""
         source = self.audience.trace.key_source
         if source is None or key not in (self._known or ()):
             return None
         relation = self.compiled.project.sources[(source.source, source.table)].relation
-        for model in self.sightings.rows:
-            is_reader = relation in self.compiled.graph.models[model].sql.text
-            if is_reader and not self._rows(model, key):
-                return model
-        return None
+        activity = self.audience.activity_model
+        without = (
+            model
+            for model in self.sightings.rows
+            if model in self._above | {activity}
+            and relation in self.compiled.graph.models[model].sql.text
+            and not self._rows(model, key)
+        )
+        return next(
+            (one for one in without if one == activity or self._is_needed(activity, one)), None
+        )
 
     def _lost_before(self, model: str, key: str) -> list[str]:
         """The first models without the user on the way to one that is without them.
@@ -307,15 +257,6 @@ class _Tracer:
                 after, until = at + (as_of - window.end), at + (as_of - window.start)
                 actions.append(OutsideAction(self._shown(model, row), at, after, until))
         return sorted(actions, key=lambda one: max(window.start - one.at, one.at - window.end))
-
-
-def moment(value: object) -> datetime | None:
-    """An instant as PostgreSQL writes it in JSON; one without offset is taken for UTC."""
-    try:
-        at = datetime.fromisoformat(str(value))
-    except ValueError:
-        return None
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def _distinct(reasons: Iterable[Reason]) -> list[Reason]:

@@ -10,7 +10,7 @@ from typing import Any
 from runner.audience_properties import Audience
 from runner.parameters import instant
 from runner.rules import Row
-from runner.tracing import Answer, OutsideAction, Reason, Step, Trace, moment
+from runner.traces import Answer, OutsideAction, Reason, Step, Trace, moment
 
 WIDTH = 110
 ROWS_SHOWN = 5
@@ -109,7 +109,9 @@ def _step_lines(
     yield f"  {step.model:<30} {count}".rstrip()
     rows = () if step.is_supply else step.rows
     for row in rows[:ROWS_SHOWN]:
-        yield from _wrapped(f"      {_new_values(answer, row, shown)}", "        ")
+        label = _label(answer.compiled.audience, row) if step.left_out else ""
+        chosen = f"chosen: {label}  " if label else ""
+        yield from _wrapped(f"      {chosen}{_new_values(answer, row, shown)}", "        ")
     if len(rows) > ROWS_SHOWN:
         yield f"      and {len(rows) - ROWS_SHOWN} more"
     shown |= {(name, str(value)) for row in rows for name, value in row.items()}

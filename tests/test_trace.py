@@ -11,7 +11,8 @@ import pytest
 
 from runner.errors import ProjectError, UsageError
 from runner.loading import load_project
-from runner.tracing import Answer, Trace, trace
+from runner.traces import Answer, Trace
+from runner.tracing import trace
 from runner.verdicts import answer_json, answer_text, verdict
 from tests.support import (
     AS_OF,
@@ -420,6 +421,40 @@ def test_a_foreign_window_is_widened_by_its_own_parameters(
     )
 
 
+def test_a_side_list_that_reads_the_keys_source_drops_nobody(
+    database: Database, tmp_path: Path
+) -> None:
+    database.execute(
+        "insert into users (id, username, deleted_at) select md5(n::text)::uuid, 'u' || n, 0 "
+        "from generate_series(1, 3) as given (n)"
+    )
+    block = "    trace: {key_source: {source: app, table: users, column: id}}\n"
+    project = keyed(
+        tmp_path,
+        block,
+        vips="select id as user_id from {{ source('app', 'users') }} where username = 'u1'",
+        people=(
+            "select users.id as user_id, users.username as name from {{ source('app', 'users') }} "
+            "as users left join {{ ref('vips') }} as vips on users.id = vips.user_id\n"
+            "where users.username <> 'u3'"
+        ),
+        first_file="select * from {{ ref('people') }}",
+        second_file="select * from {{ ref('people') }} where false",
+    )
+    with open(project / "models" / "tiny.yml", "a") as file:
+        file.write(
+            "sources: [{name: app, schema: public, tables: [{name: users, columns: "
+            "[{name: id}, {name: username}]}]}]\n"
+        )
+    third = database.value("select id from users where username = 'u3'")
+    answer = ask(database, third, uuid.UUID(int=7), project=project, audience="tiny")
+    lost, unknown = told(answer)
+    assert lost.startswith(
+        "not exported: people has no row of theirs: where users.username <> 'u3'"
+    )
+    assert unknown == "unknown: app.users has no such id"
+
+
 # Bad input
 
 
@@ -510,6 +545,20 @@ def test_what_trace_names_must_be_there(
     with pytest.raises(ProjectError, match=r"layer3_behavior\.yml:") as caught:
         load_project(project)
     assert message in str(caught.value)
+
+
+def test_a_window_that_cannot_be_widened_so_is_an_error_at_its_line(
+    market: Marketplace, database: Database, tmp_path: Path
+) -> None:
+    user = market.user()
+    market.load(database)
+    project = shipped_project(tmp_path)
+    path = project / "models/layer3_behavior/layer3_behavior.yml"
+    path.write_text(path.read_text().replace("87600, cooling_hours: 0}", "1, cooling_hours: 2}"))
+    line = line_of(path, "widen: ")
+    with pytest.raises(ProjectError, match=r"widen: the window from .* is empty") as caught:
+        ask(database, user, project=project)
+    assert f"layer3_behavior.yml:{line}" in str(caught.value)
 
 
 def test_a_sentence_that_cannot_be_said_is_an_error_at_its_line(
