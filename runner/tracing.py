@@ -14,14 +14,13 @@ from runner.audience_properties import Output
 from runner.compiler import compile_audience
 from runner.errors import UsageError
 from runner.gates import ClosedGate, closed_gates
+from runner.preview import MASKED, is_personal
 from runner.profiles import Target
 from runner.project import Project
 from runner.rules import Row
 from runner.sightings import Sightings, look
 from runner.traces import Answer, Fate, OutsideAction, Reason, Step, Trace, moment
 from runner.workspace import opened
-
-MASK = "***"
 
 
 def trace(
@@ -112,27 +111,17 @@ class _Tracer:
         return Reason(model, text, where)
 
     def _shown(self, model: str, row: Row) -> Row:
-        """The row without what is personal; what is missing or blank still shows as that."""
-        if self._unmask:
-            return row
+        """The row without what is personal; what is missing or blank still shows as that. The key
+        stays: whoever asks has it."""
+        hidden = set()
+        if not self._unmask:
+            hidden = {one for one in row if is_personal(self.compiled, model, one)}
         return {
-            name: MASK if self._is_personal(model, name) and str(value or "").strip() else value
+            name: MASKED
+            if name in hidden - {self.audience.key} and str(value or "").strip()
+            else value
             for name, value in row.items()
         }
-
-    def _is_personal(self, model: str, column: str) -> bool:
-        """Whether the YAML of the model, or of one upstream, says so of a column of that name. The
-        key is not: whoever asks has it."""
-        upstream = (
-            self.compiled.project.models[name].properties
-            for name in self.compiled.graph.upstream(model)
-        )
-        return column != self.audience.key and any(
-            one.name == column and one.config.meta.personal
-            for properties in upstream
-            if properties
-            for one in properties.columns
-        )
 
     # Why a file with the user is not published
 
