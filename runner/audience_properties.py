@@ -9,6 +9,8 @@ import math
 import re
 from typing import Literal
 
+from jinja2 import TemplateSyntaxError
+from jinja2.sandbox import SandboxedEnvironment
 from pydantic import Field, field_validator, model_validator
 
 from runner.yaml_files import StrictModel
@@ -140,10 +142,56 @@ class TestRow(StrictModel):
         return [*self.test_user, *self.run_start, *self.placeholders]
 
 
+class KeySource(StrictModel):
+    """The source column that knows every value of the audience's key, dead ones included."""
+
+    source: str
+    table: str
+    column: str
+
+
+class TraceReason(StrictModel):
+    """What `trace` says of a user or row that a model leaves out, or, with `column`, of a row in
+    which that boolean is not true: Jinja over parameters, window and, with `column`, `row`."""
+
+    model: str
+    column: str | None = None
+    says: str = Field(min_length=1)
+
+    @field_validator("says")
+    @classmethod
+    def _is_jinja(cls, says: str) -> str:
+        try:
+            SandboxedEnvironment().parse(says)
+        except TemplateSyntaxError as problem:
+            raise ValueError(f"{says!r} is no Jinja: {problem.message}") from None
+        return says
+
+
+class TraceDefinition(StrictModel):
+    """What `trace` may know beside the models.
+
+    `widen` gives parameters under which the activity model shows what lies outside the window,
+    `time` is its column that the window looks at.
+    """
+
+    key_source: KeySource | None = None
+    time: str | None = None
+    widen: dict[str, int | float | bool | str] = {}
+    reasons: list[TraceReason] = []
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> TraceDefinition:
+        if bool(self.widen) != bool(self.time):
+            raise ValueError("widen and time go together: what to look at, and where its time is")
+        return self
+
+
 class Audience(StrictModel):
     """What one run makes: parameters, outputs, test row, funnel. A new one needs no Python.
 
-    `key` is the column that names a user: in every file, once in each and in one file only.
+    `key` is the column that says whose a row is, in every model that has it; in files it names a
+    user once in each and in one file only.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
@@ -152,8 +200,9 @@ class Audience(StrictModel):
     parameters: list[Parameter] = []
     rules: list[Rule] = []
     window: WindowDefinition | None = None
-    key: str = "user_id"
+    key: str = Field(default="user_id", min_length=1)
     activity_model: str
+    trace: TraceDefinition = TraceDefinition()
     funnel: list[FunnelStep] = []
     line_ending: Literal["lf", "crlf"] = "lf"
     outputs: list[Output] = Field(min_length=1)

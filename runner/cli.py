@@ -39,6 +39,7 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "explain": inspection_commands.explain_command,
         "schema": inspection_commands.schema,
         "docs": inspection_commands.docs,
+        "trace": inspection_commands.trace,
     },
 }
 for _panel, _commands in COMMANDS.items():

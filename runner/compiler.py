@@ -119,24 +119,31 @@ class CompiledAudience:
     def copy_out(self, select: MappedSql) -> MappedSql:
         return joined("copy (", select, f") to stdout with ({COPY_OPTIONS})")
 
-    def select(self, name: str) -> MappedSql:
-        """One model's rows: its SQL behind the models inlined into it.
+    def select(self, name: str, conditions: Mapping[str, str] | None = None) -> MappedSql:
+        """One model's rows: its SQL behind the models inlined into it. Of the inlined ones that
+        `conditions` names, only rows that meet their condition are read.
 
         A model that would be a temp table, but may not be one here, is computed once for the
         statement. All others are `not materialized`: a CTE named twice would be computed whole,
         without indexes and without the filters of its reader.
         """
-        return self.query(self._model(name), self._sql[name], self.graph.models[name].refs)
+        refs = self.graph.models[name].refs
+        return self.query(self._model(name), self._sql[name], refs, conditions)
 
-    def query(self, model: Model, sql: MappedSql, refs: Iterable[str]) -> MappedSql:
+    def query(
+        self,
+        model: Model,
+        sql: MappedSql,
+        refs: Iterable[str],
+        conditions: Mapping[str, str] | None = None,
+    ) -> MappedSql:
         """The select of a model or singular test behind the models that are inlined into it."""
         upstream = self.graph.inlined_for(refs, self.tables)
         if not upstream:
             return sql
         pieces: list[str | MappedSql] = []
-        for inner, inner_sql in [(self._model(one), self._sql[one]) for one in upstream] + [
-            (model, sql)
-        ]:
+        inner_models = [(self._model(one), self._narrowed(one, conditions)) for one in upstream]
+        for inner, inner_sql in [*inner_models, (model, sql)]:
             pieces.append(",\n\n" if pieces else "with\n\n")
             how = "materialized" if inner.name in self.graph.tables else "not materialized"
             pieces += [f"{inner.cte_name} as {how} (\n\n", inner_sql, "\n\n)"]
@@ -147,6 +154,12 @@ class CompiledAudience:
         if isinstance(read, Model) and read.name in self.tables:
             return read.temp_relation
         return _inlined_relation(read)
+
+    def _narrowed(self, name: str, conditions: Mapping[str, str] | None) -> MappedSql:
+        if conditions is None or name not in conditions:
+            return self._sql[name]
+        head, tail = "select * from (\n", f"\n) as narrowed\nwhere {conditions[name]}"
+        return joined(head, self._sql[name], tail)
 
     def rows_of(self, name: str) -> MappedSql:
         """A select of a model's rows, from its temp table if it is built."""

@@ -1,4 +1,4 @@
--- A made-up marketplace of 5,000 users, the same at every seeding but for the time: activity lies
+-- A made-up marketplace of 5,008 users, the same at every seeding but for the time: activity lies
 -- in the days before now. The numbers are drawn so that every rule of the models has work to do.
 select setseed(0.42);
 
@@ -113,3 +113,43 @@ select
     md5('variant' || 1 + floor(900 * random() ^ 3)::int)::uuid,
     case when item = 1 then 'CREATOR' else 'RECEIVER' end
 from generate_series(1, 3000) as given (n), generate_series(1, 1 + n % 3) as items (item);
+
+-- One user for each answer of `audiences trace`; the shoe of the sixth is wanted by one other user.
+insert into users (id, email, username, first_name, deleted_at)
+select
+    ('00000000-0000-4000-8000-00000000000' || n)::uuid,
+    name || '@example.test',
+    name,
+    case when name <> 'nameless' then 'Robin' end,
+    case when name = 'deleted' then 1700000000 else 0 end
+from unnest(array[
+    'exported', 'idle', 'too_recent', 'too_old', 'outranked', 'low_demand', 'deleted', 'nameless'
+]) with ordinality as given (name, n);
+
+insert into product_variants (id, product_id, index_cache)
+values (md5('variant901')::uuid, md5('product1')::uuid, '{"mens_size": "9"}');
+
+insert into wishlist_items (user_id, product_variant_id, created_at)
+select '00000000-0000-4000-8000-000000000005', md5('variant5')::uuid, now() - interval '20 hours'
+union all
+select md5('user1')::uuid, md5('variant901')::uuid, now() - interval '90 days';
+
+insert into inventory_items (user_id, product_variant_id, status, created_at)
+select
+    ('00000000-0000-4000-8000-00000000000' || n)::uuid,
+    md5('variant' || shoe)::uuid,
+    'OPEN_FOR_TRADE',
+    now() - interval '1 hour' * hours_ago
+from (
+    values (1, 5, 24), (3, 5, 3), (4, 5, 50), (5, 6, 18), (6, 901, 24), (7, 5, 24), (8, 5, 24)
+) as given (n, shoe, hours_ago);
+
+insert into offers (id, creator_user_id, created_at)
+values (
+    '00000000-0000-4000-9000-000000000005',
+    '00000000-0000-4000-8000-000000000005',
+    now() - interval '30 hours'
+);
+
+insert into offer_items (offer_id, product_variant_id, offer_item_owner)
+values ('00000000-0000-4000-9000-000000000005', md5('variant5')::uuid, 'CREATOR');

@@ -24,6 +24,7 @@ from runner.options import (
     ProfilesDir,
     ProjectDir,
     TargetName,
+    Unmask,
     Var,
     filled,
     given_parameters,
@@ -38,7 +39,7 @@ def show(
     model: ModelName,
     audience: AudienceOption = None,
     limit: Annotated[int, typer.Option("--limit", help="How many rows at most.")] = 20,
-    unmask: Annotated[bool, typer.Option("--unmask", help="Show personal columns too.")] = False,
+    unmask: Unmask = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="CSV on stdout, notes on stderr.")] = False,
     as_json: AsJson = False,
     where: Annotated[str | None, typer.Option("--where", hidden=True)] = None,
@@ -170,3 +171,40 @@ def docs(
     for note in page.notes:
         typer.echo(f"note: {note}", err=True)
     say(f"{target}: {page.summary}")
+
+
+@reported
+def trace(
+    audience: AudienceName,
+    users: Annotated[
+        list[str], typer.Argument(metavar="USER...", help="Keys of users, one or several.")
+    ],
+    lookback_hours: LookbackHours = None,
+    cooling_hours: CoolingHours = None,
+    var: Var = None,
+    as_of: AsOf = None,
+    unmask: Unmask = False,
+    target: TargetName = None,
+    project_dir: ProjectDir = Path(),
+    profiles_dir: ProfilesDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Why a user is in the audience, or is not: each step's rows, and the rule that decided."""
+    from runner import demo
+    from runner.loading import load_project
+    from runner.parameters import parse_as_of
+    from runner.profiles import load_target
+    from runner.tracing import trace as trace_users
+    from runner.verdicts import answer_json, answer_text
+
+    moment = parse_as_of(as_of) if as_of is not None else datetime.now(UTC)
+    given = given_parameters(lookback_hours, cooling_hours, var)
+    project = load_project(project_dir)
+    chosen = load_target(profiles_dir or project_dir, target)
+    project.audience(audience)
+    with demo.resolved(chosen) as reachable:
+        answer = trace_users(project, audience, reachable, users, given, moment, unmask=unmask)
+    if as_json:
+        say_json(answer_json(answer))
+    else:
+        say(answer_text(answer, is_demo=chosen.is_demo))

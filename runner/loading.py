@@ -21,6 +21,7 @@ from runner.properties import (
     SourceDefinition,
     SourceTable,
 )
+from runner.references import check_column, check_trace
 from runner.unit_cases import unit_cases
 from runner.yaml_files import Loc, YamlDocument, read_yaml, validated
 
@@ -226,12 +227,12 @@ def _check_audience(project: Project, audience: Audience) -> None:
     for index, step in enumerate(audience.funnel):
         for column in [step.by, *step.where] if step.by else step.where:
             where = project.audience_location(audience, "funnel", index)
-            _check_column(project, step.model, column, where)
+            check_column(project, step.model, column, where)
     for index, output in enumerate(audience.outputs):
         for key, columns in (("columns", output.columns), ("order_by", dict(output.ordering))):
             where = project.audience_location(audience, "outputs", index, key)
             for column in columns:
-                _check_column(project, output.model, column, where)
+                check_column(project, output.model, column, where)
         _check_test_row(project, audience, index, output)
         if audience.key not in output.columns:
             raise ProjectError(
@@ -239,6 +240,7 @@ def _check_audience(project: Project, audience: Audience) -> None:
                 where=project.audience_location(audience, "outputs", index, "columns"),
                 mend="add it to the columns, or name another key: of the audience",
             )
+    check_trace(project, audience)
     used = {column for output in audience.outputs for column in output.columns}
     for column in audience.test_row.columns:
         if column not in used:
@@ -247,18 +249,6 @@ def _check_audience(project: Project, audience: Audience) -> None:
                 where=project.audience_location(audience, "test_row"),
                 mend=did_you_mean(column, used),
             )
-
-
-def _check_column(project: Project, model: str, column: str, where: Location) -> None:
-    """A column must be among those that its model describes, if it describes any."""
-    properties = project.models[model].properties
-    described = [one.name for one in properties.columns] if properties else []
-    if described and column not in described:
-        raise ProjectError(
-            f"model {model} describes no column {column!r}",
-            where=where,
-            mend=did_you_mean(column, described),
-        )
 
 
 def _check_unique(project: Project, audience: Audience, key: str, attribute: str) -> None:

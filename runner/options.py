@@ -64,6 +64,7 @@ ProfilesDir = Annotated[
     typer.Option("--profiles-dir", help="The folder of profiles.yml. Default: the project's."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+Unmask = Annotated[bool, typer.Option("--unmask", help="Show personal columns too.")]
 
 OutputDir = Annotated[
     str, typer.Option("--output-dir", metavar="FOLDER", help="Of files and manifests.")

@@ -52,14 +52,14 @@ def run_data_tests(
     with opened(compiled, target) as workspace:
         tests = chosen(tests_of(workspace.compiled), names)
         workspace.fill(name for test in tests for name in test.reads)
-        results = [found for group in by_model(tests) for found in _attempted(workspace, group)]
+        results = [found for group in by_model(tests) for found in attempted(workspace, group)]
         if not names:
             results = [*_columns(workspace), *results]
         rows = _rows(workspace, tests, results) if shows_rows else {}
     return TestReport(tuple(results), rows)
 
 
-def _attempted(workspace: Workspace, tests: list[DataTest]) -> list[DataTestResult]:
+def attempted(workspace: Workspace, tests: list[DataTest]) -> list[DataTestResult]:
     """Together if they can be; else one by one, to tell which the server refuses."""
     try:
         with workspace.session.savepoint():
@@ -67,7 +67,7 @@ def _attempted(workspace: Workspace, tests: list[DataTest]) -> list[DataTestResu
     except DatabaseError as problem:
         if len(tests) == 1:
             return [_judged(tests[0], 0, error=str(problem))]
-        return [found for test in tests for found in _attempted(workspace, [test])]
+        return [found for test in tests for found in attempted(workspace, [test])]
 
 
 def _columns(workspace: Workspace) -> Iterator[DataTestResult]:

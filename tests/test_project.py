@@ -19,13 +19,14 @@ README = (ROOT / "README.md").read_text()
 
 MODULES = [
     "errors", "yaml_files", "audience_properties", "unit_cases", "properties", "profiles", "schemas", "project",
-    "loading", "completion", "parameters", "sqltokens", "clauses", "mutations", "indexes", "mapped_sql", "places",
-    "templating", "sqlcheck", "graph", "compiler", "test_queries", "data_tests", "script", "results", "settings",
-    "suspects", "database_errors", "database", "server_indexes", "workspace", "testing", "differences", "fixtures",
-    "unit_tests", "mutation_check", "checks", "plans", "index_advice", "explanation", "tables", "preview", "export",
-    "progress", "execution", "embedded", "demo", "logs", "display", "lineage", "drawing", "entries", "wording",
-    "catalogue", "past_runs", "charts", "docs_page", "unit_reports", "pytest_plugin", "options", "console",
-    "operator_commands", "analyst_commands", "inspection_commands", "cli",
+    "references", "loading", "completion", "parameters", "sqltokens", "clauses", "mutations", "indexes", "mapped_sql",
+    "places", "templating", "sqlcheck", "graph", "compiler", "test_queries", "data_tests", "script", "results",
+    "settings", "suspects", "database_errors", "database", "server_indexes", "workspace", "testing", "differences",
+    "fixtures", "unit_tests", "mutation_check", "checks", "plans", "index_advice", "explanation", "tables", "preview",
+    "rules", "traces", "sightings", "gates", "tracing", "verdicts", "export", "progress", "execution", "embedded",
+    "demo", "logs", "display", "lineage", "drawing", "entries", "wording", "catalogue", "past_runs", "charts",
+    "docs_page", "unit_reports", "pytest_plugin", "options", "console", "operator_commands", "analyst_commands",
+    "inspection_commands", "cli",
 ]  # fmt: skip
 
 
