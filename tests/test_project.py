@@ -18,13 +18,14 @@ from tests.support import AS_OF, ROOT, Database, published, run_project, shipped
 README = (ROOT / "README.md").read_text()
 
 MODULES = [
-    "errors", "yaml_files", "audience_properties", "unit_cases", "properties", "profiles", "schemas", "project", "loading",
+    "errors", "signals", "yaml_files", "audience_properties", "unit_cases", "properties", "profiles", "schemas", "project", "loading",
     "completion", "parameters", "sqltokens", "clauses", "mutations", "indexes", "mapped_sql", "places", "templating",
-    "sqlcheck", "graph", "compiler", "test_queries", "data_tests", "script", "results", "settings", "suspects",
+    "sqlcheck", "graph", "compiler", "test_queries", "data_tests", "script", "results", "settings", "folders",
+    "manifests", "verification", "settlement", "claims", "retention", "history", "suspects",
     "database_errors", "database", "server_indexes", "workspace", "testing", "differences", "fixtures", "unit_tests",
     "mutation_check", "checks", "plans", "index_advice", "explanation", "tables", "preview", "export", "progress",
-    "execution", "embedded", "demo", "logs", "display", "unit_reports", "pytest_plugin", "options", "console",
-    "operator_commands", "analyst_commands", "inspection_commands", "cli",
+    "publication", "execution", "embedded", "demo", "logs", "display", "folder_display", "unit_reports", "pytest_plugin", "options", "console",
+    "operator_commands", "folder_commands", "analyst_commands", "inspection_commands", "cli",
 ]  # fmt: skip
 
 
