@@ -59,8 +59,12 @@ class Claim:
         name = self.manifest_path.name
         stage(self.staging, name, document)
         self.staging.link(name, self.folder)
-        self.staging.remove(name)
-        self.folder.flush()
+        try:
+            self.staging.remove(name)
+            self.folder.flush()
+        except BaseException:
+            self.folder.remove(name)
+            raise
 
     def record(self, document: Mapping[str, Any]) -> None:
         """The manifest from now on. Raises `ExportError`; the one before is then still there."""
@@ -145,11 +149,11 @@ def _claim(folder: Folder, audience: Audience, started_at: datetime) -> tuple[Cl
     for _ in range(CLAIM_ATTEMPTS):
         timestamp = file_timestamp(started_at)
         staging = staging_name(audience.name, timestamp)
-        with folder.alone():
+        with folder.alone() as is_alone:
             if folder.status(staging) is None and not _taken(folder, audience, timestamp):
                 claim = Claim(audience.name, started_at, folder, folder.make(staging))
                 lock = _locked(claim.staging)
-                sweep(folder, claim.staging, audience.name)
+                sweep(folder, claim.staging, audience.name, is_alone=is_alone)
                 return claim, lock
         time.sleep(1 - time.time() % 1)
         started_at = datetime.now(UTC)

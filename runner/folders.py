@@ -127,13 +127,18 @@ class Folder:
         shutil.rmtree(_plain(name), ignore_errors=True, dir_fd=self.descriptor)
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Keeps other runs from claiming, sweeping or cleaning in this folder meanwhile."""
+    def alone(self) -> Iterator[bool]:
+        """Keeps other runs from claiming, sweeping or cleaning in this folder meanwhile.
+
+        False where the file system locks no folders, as NFS does not.
+        """
+        is_alone = False
         descriptor = os.open(".", os.O_RDONLY | NO_LINK, dir_fd=self.descriptor)
         try:
-            with suppress(OSError):  # NFS locks no folders; what follows is safe but for a sweep
+            with suppress(OSError):
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
+                is_alone = True
+            yield is_alone
         finally:
             os.close(descriptor)
 
@@ -147,6 +152,8 @@ def written_to(path: Path, *, file_mode: int, folder_mode: int) -> Iterator[Fold
     with file_errors(path):
         _make_missing(path, folder_mode)
         _refuse_link(path, ExportError)
+        if not path.is_dir():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | NO_LINK)
     try:
         yield Folder(path, descriptor, file_mode)

@@ -27,11 +27,11 @@ ABANDONED_SECONDS = 60
 DIED = "the run died before its end: it was killed, or the machine stopped; nothing is published"
 
 
-def sweep(folder: Folder, staging: Folder, audience: str) -> None:
+def sweep(folder: Folder, staging: Folder, audience: str, *, is_alone: bool) -> None:
     """Settle the manifests of the audience's dead runs, then remove what they staged.
 
     `staging` is the sweeper's own, for what it writes. What cannot be settled is left to a later
-    run. Nobody else may sweep in the folder meanwhile.
+    run. `is_alone`: no other run can be claiming its second in the folder meanwhile.
     """
     for manifest in list(readable_manifests(folder, audience)):
         if manifest.is_unfinished and not is_alive(folder, audience, manifest.timestamp):
@@ -39,9 +39,12 @@ def sweep(folder: Folder, staging: Folder, audience: str) -> None:
                 _withdraw(folder, staging, manifest)
     for name in folder.names():
         match = re.fullmatch(rf"\.{re.escape(audience)}_(\d{{8}}T\d{{6}})\.staging", name)
-        if match and not is_alive(folder, audience, match[1]) and not _is_young(folder, name):
-            with suppress(ExportError, BrokenManifest):
-                _complete_pointer(folder, staging, audience, match[1])
+        if not match or is_alive(folder, audience, match[1]):
+            continue
+        if is_alone or not _is_young(folder, name):
+            with suppress(ExportError):
+                with suppress(BrokenManifest):
+                    _complete_pointer(folder, staging, audience, match[1])
                 folder.drop(name)
 
 

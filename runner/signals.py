@@ -4,36 +4,47 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 FROM_SIGNAL = 128
 """An exit code above it says which signal ended the process, as shells have it."""
 
 
+Handler = Callable[[int, FrameType | None], object] | signal.Handlers
+
+
 @contextmanager
 def uninterrupted() -> Iterator[None]:
     """Ctrl-C, SIGTERM and SIGHUP come too late while this lasts, and are passed over."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # Python tells signals to the main thread only
-        return
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in ENDING}
-    try:
+    with _handled_by(signal.SIG_IGN):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager
 def held_off() -> Iterator[None]:
     """The same signals wait while this lasts, and are told when it ends."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    told: list[int] = []
+    with _handled_by(lambda number, _frame: told.append(number)):
+        yield
+    for number in told[:1]:
+        signal.raise_signal(number)
+
+
+@contextmanager
+def _handled_by(handler: Handler) -> Iterator[None]:
+    # not by a mask: another thread, such as a progress display's, would take the signal
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Python tells signals to the main thread only
+        return
+    before = {number: signal.signal(number, handler) for number in ENDING}
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
 
 
 def interruption(problem: BaseException) -> str | None:

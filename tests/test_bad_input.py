@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from runner.cli import app
-from tests.support import Database, published, shipped_project, tiny_project
+from tests.support import Database, only_outcome, published, shipped_project, tiny_project
 
 Invoke = Callable[..., tuple[int, str]]
 
@@ -44,7 +44,7 @@ def invoke(
         errors = [one for one in done.stderr.splitlines() if one.strip() and not shown.match(one)]
         if done.exit_code == 2 or (done.exit_code == 1 and done.stderr.startswith("error")):
             assert len(errors) == 1 or "Usage" in done.stderr, done.stderr
-        assert [name for name in published(out) if name.endswith((".csv", ".json"))] == []
+        assert [name for name in published(out) if name.endswith(".csv")] == []
         return done.exit_code, done.stderr
 
     return call
@@ -301,7 +301,7 @@ def test_a_full_disk_publishes_nothing(golden: Database, tmp_path: Path) -> None
     program = (
         "import resource, signal, sys\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 6000))\n"
         "from runner.cli import main\n"
         "main()\n"
     )
@@ -315,14 +315,14 @@ def test_a_full_disk_publishes_nothing(golden: Database, tmp_path: Path) -> None
     assert done.returncode == 1, done.stderr
     assert "cannot be written: File too large" in done.stderr
     assert "Traceback" not in done.stderr
-    assert published(tmp_path / "out") == []
+    assert only_outcome(tmp_path / "out") == "failed"
 
 
 def test_names_that_are_taken_for_many_seconds_are_never_overwritten(
     invoke: Invoke, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("runner.export._taken", lambda *_: True)
-    monkeypatch.setattr("runner.export.time.sleep", lambda _: None)
+    monkeypatch.setattr("runner.claims._taken", lambda *_: True)
+    monkeypatch.setattr("runner.claims.time.sleep", lambda _: None)
     code, error = invoke("layer3-behavior")
     assert code == 1
     assert "already have the names" in error

@@ -130,7 +130,7 @@ def test_the_readmes_audience_works_as_it_stands(golden: Database, tmp_path: Pat
     )
     assert result.status == "success", result.error
     assert result.audience_size > 100
-    assert len(published(tmp_path / "out")) == 3
+    assert len(published(tmp_path / "out")) == 4
 
 
 def test_the_readme_has_no_placeholder() -> None:
