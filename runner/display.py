@@ -122,7 +122,7 @@ def _test_report(report: TestReport) -> Iterator[str]:
         shown = report.rows.get(found.name)
         if shown:
             rows = [tuple("NULL" if one is None else str(one) for one in row) for row in shown.rows]
-            yield from _table(shown.columns, rows)
+            yield from (f"    {line}" for line in table(shown.columns, rows))
             if found.failures > len(rows):
                 yield f"    and {found.failures - len(rows):,} more"
     counts: Counter[str] = Counter(found.status for found in report.results)

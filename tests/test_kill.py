@@ -68,7 +68,10 @@ def wide_project(folder: Path, people: str) -> Path:
 @pytest.fixture
 def arguments(database: Database, tmp_path: Path) -> list[str]:
     """A run of such a project into tmp_path/out."""
-    people = "select n as user_id, 'name ' || n as name\nfrom generate_series(1, 3000) as given (n)"
+    people = (
+        "select n as user_id, 'name ' || n as name from generate_series(1, 3000) as given (n)\n"
+        "cross join (select pg_sleep(0.15)) as slept"
+    )
     project = wide_project(tmp_path / "p", people)
     profile = database.profile(tmp_path / "profile")
     return ["run", "tiny", "--project-dir", str(project), "--profiles-dir", str(profile),
@@ -105,10 +108,10 @@ def broken_promises(folder: Path) -> Iterator[str]:
                 yield f"{entry['path']} is not what the pointer says"
 
 
-def is_publishing(folder: Path) -> bool:
-    """Whether the newest manifest, which its run has just replaced, lists files to come."""
+def says(folder: Path, status: str) -> bool:
+    """Whether the newest manifest says that of its run, which may be replacing it right now."""
     newest = max(folder.glob("tiny_*.json"), default=None)
-    return newest is not None and '"publishing"' in newest.read_text()[:100]
+    return newest is not None and f'"status": "{status}"' in newest.read_text()[:100]
 
 
 def settled(arguments: list[str], folder: Path) -> None:
@@ -135,12 +138,11 @@ def test_kill_9_at_random_moments_leaves_no_torn_unlisted_or_wrong_file(
     wanted = max(2, round(200 * fault_share))
     while outcomes["killed"] < wanted:
         process = start([*arguments, "--keep-runs", "3"])
-        if outcomes["killed"] % 2:  # the moment that matters most is short: aim at it
-            while process.poll() is None and not is_publishing(folder):
-                time.sleep(0.0005)
-            time.sleep(chance.uniform(0, 0.1))
-        else:
-            time.sleep(chance.uniform(0, whole))
+        # a third at any moment of the process, the others at those that matter most
+        aim = (None, "running", "publishing")[outcomes["killed"] % 3]
+        while aim and process.poll() is None and not says(folder, aim):
+            time.sleep(0.0005)
+        time.sleep(chance.uniform(0, 0.25 if aim else whole))
         process.kill()
         process.communicate()
         assert list(broken_promises(folder)) == []
