@@ -296,20 +296,21 @@ def test_a_folder_that_may_not_be_written_to(invoke: Invoke, out: Path) -> None:
     assert "let this user write there" in error
 
 
-def test_a_full_disk_publishes_nothing(golden: Database, tmp_path: Path) -> None:
+def test_a_full_disk_publishes_nothing(database: Database, tmp_path: Path) -> None:
     """A file size limit stands in for a full disk: both end a write with an error."""
     program = (
         "import resource, signal, sys\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 6000))\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (40000, 40000))\n"
         "from runner.cli import main\n"
         "main()\n"
     )
-    profile = golden.profile(tmp_path / "profile")
+    people = "select n as user_id, 'name ' || n as name\nfrom generate_series(1, 9000) as given (n)"
+    project = tiny_project(tmp_path / "p", people=people)
+    profile = database.profile(tmp_path / "profile")
     done = subprocess.run(
-        [sys.executable, "-c", program, "run", "layer3-behavior", "--profiles-dir", profile,
-         "--as-of", "2025-11-28T12:00:00Z", "--output-dir", tmp_path / "out", "-q",
-         "--all-or-nothing"],
+        [sys.executable, "-c", program, "run", "tiny", "--project-dir", project, "--profiles-dir",
+         profile, "--output-dir", tmp_path / "out", "-q", "--all-or-nothing"],
         capture_output=True, text=True, check=False, cwd=Path(__file__).parent.parent,
     )  # fmt: skip
     assert done.returncode == 1, done.stderr

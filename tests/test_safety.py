@@ -208,9 +208,9 @@ def test_an_interrupt_at_any_link_leaves_nothing(
     calls = 0
     link = os.link
 
-    def link_then_interrupt(*arguments: object) -> None:
+    def link_then_interrupt(*arguments: object, **options: object) -> None:
         nonlocal calls
-        link(*arguments)  # type: ignore[arg-type]
+        link(*arguments, **options)  # type: ignore[arg-type]
         calls += 1
         if calls == call:
             raise KeyboardInterrupt
