@@ -23,7 +23,7 @@ SECONDS_TO_END = 2
 
 OUTPUT = """
       - audience_type: type_{n}
-        model: people
+        model: type_{n}
         file: type-{n}
         columns: [user_id, name]
         order_by: [user_id]
@@ -56,7 +56,11 @@ finally:
 
 def wide_project(folder: Path, people: str) -> Path:
     """Many files, so that their publication takes a good part of a run."""
-    project = tiny_project(folder, people=people)
+    models = {
+        f"type_{n}": f"select * from {{{{ ref('people') }}}} where user_id % {OUTPUTS} = {n}"
+        for n in range(OUTPUTS)
+    }
+    project = tiny_project(folder, people=people, **models)
     path = project / "models" / "tiny.yml"
     before, rest = path.read_text().split("    outputs:\n")
     _, after = rest.split("    line_ending:")
@@ -139,10 +143,11 @@ def test_kill_9_at_random_moments_leaves_no_torn_unlisted_or_wrong_file(
     while outcomes["killed"] < wanted:
         process = start([*arguments, "--keep-runs", "3"])
         # a third at any moment of the process, the others at those that matter most
-        aim = (None, "running", "publishing")[outcomes["killed"] % 3]
+        aims = ((None, whole), ("running", 0.4), ("publishing", 0.06))
+        aim, longest = aims[outcomes["killed"] % 3]
         while aim and process.poll() is None and not says(folder, aim):
             time.sleep(0.0005)
-        time.sleep(chance.uniform(0, 0.25 if aim else whole))
+        time.sleep(chance.uniform(0, longest))
         process.kill()
         process.communicate()
         assert list(broken_promises(folder)) == []
