@@ -268,7 +268,8 @@ def names_in(folder: Path, stem: str) -> list[str]:
 
 def formula_project(folder: Path) -> Path:
     whole = "select * from {{ ref('people') }}"
-    return tiny_project(folder, people=FORMULAS, first_file=whole, second_file=whole)
+    others = "select user_id + 100 as user_id, name from {{ ref('people') }}"
+    return tiny_project(folder, people=FORMULAS, first_file=whole, second_file=others)
 
 
 def test_formulas_are_escaped_in_the_named_columns_of_the_named_output_only(
