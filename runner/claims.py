@@ -21,6 +21,7 @@ from typing import Any
 from runner.audience_properties import Audience
 from runner.compiler import file_timestamp
 from runner.errors import ExportError
+from runner.file_modes import FileModes
 from runner.folders import NO_LINK, PRIVATE_FILE, Folder, file_errors, written_to
 from runner.manifests import (
     LOCK,
@@ -31,7 +32,6 @@ from runner.manifests import (
     stage,
     staging_name,
 )
-from runner.profiles import FileModes
 from runner.settlement import sweep
 
 CLAIM_ATTEMPTS = 60

@@ -106,10 +106,20 @@ VerifiedPath = Annotated[
     Path, typer.Argument(metavar="PATH", help="A manifest, a latest pointer, or a folder of runs.")
 ]
 PastAudience = Annotated[
-    str | None, typer.Argument(metavar="[AUDIENCE]", help="Its name or an alias. Default: all.")
+    str | None,
+    typer.Argument(
+        metavar="[AUDIENCE]",
+        help="Its name or an alias. Default: all.",
+        autocompletion=completion.audience_names,
+    ),
 ]
 CleanedAudience = Annotated[
-    str | None, typer.Option("--audience", help="Its name or an alias. Default: all.")
+    str | None,
+    typer.Option(
+        "--audience",
+        help="Its name or an alias. Default: all.",
+        autocompletion=completion.audience_names,
+    ),
 ]
 KeptRuns = Annotated[int, typer.Option("--keep-runs", metavar="N", min=1, help="Of each audience.")]
 Limit = Annotated[int, typer.Option("--limit", metavar="N", min=1, help="The newest N runs.")]

@@ -12,9 +12,9 @@ from typer.testing import CliRunner
 from runner.claims import claimed
 from runner.cli import app
 from runner.errors import UsageError
+from runner.file_modes import FileModes
 from runner.history import runs
 from runner.loading import load_project
-from runner.profiles import FileModes
 from tests.support import (
     AS_OF,
     ROOT,

@@ -20,10 +20,10 @@ from typer.testing import CliRunner
 from runner.claims import Claim, claimed
 from runner.cli import app
 from runner.errors import ExportError, UsageError
+from runner.file_modes import FileModes
 from runner.folders import Folder
 from runner.loading import load_project
 from runner.manifests import LOCK, pointer_to
-from runner.profiles import FileModes
 from runner.retention import clean
 from runner.verification import verify
 from tests.support import (

@@ -14,9 +14,10 @@ import pytest
 
 from runner.compiler import compile_audience
 from runner.errors import ExportError, ProfileError, ProjectError
+from runner.file_modes import FileModes
 from runner.folders import written_to
 from runner.loading import load_project
-from runner.profiles import FileModes, load_target
+from runner.profiles import load_target
 from runner.script import psql_script
 from tests.support import AS_OF, Database, published, run_project, tiny_project
 from tests.test_compile import OFFLINE, psql

@@ -18,7 +18,7 @@ from tests.support import AS_OF, ROOT, Database, published, run_project, shipped
 README = (ROOT / "README.md").read_text()
 
 MODULES = [
-    "errors", "signals", "yaml_files", "audience_properties", "unit_cases", "properties", "profiles", "schemas", "project", "loading",
+    "errors", "signals", "yaml_files", "audience_properties", "unit_cases", "properties", "file_modes", "profiles", "schemas", "project", "loading",
     "completion", "parameters", "sqltokens", "clauses", "mutations", "indexes", "mapped_sql", "places", "templating",
     "sqlcheck", "graph", "compiler", "test_queries", "data_tests", "script", "results", "settings", "folders",
     "manifests", "verification", "settlement", "claims", "retention", "history", "suspects",

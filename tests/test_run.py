@@ -13,9 +13,9 @@ import pytest
 from runner.claims import claimed
 from runner.errors import ExportError, UsageError
 from runner.execution import run
+from runner.file_modes import FileModes
 from runner.folders import Folder
 from runner.loading import load_project
-from runner.profiles import FileModes
 from runner.settings import Settings
 from tests.support import (
     AS_OF,

@@ -22,9 +22,10 @@ from runner.database_errors import redacted
 from runner.embedded import EmbeddedServer, EmbeddedServerError, binaries
 from runner.errors import DatabaseError, ExportError, ProfileError, ProjectError, UsageError
 from runner.execution import run
+from runner.file_modes import FileModes
 from runner.folders import Folder
 from runner.loading import load_project
-from runner.profiles import FileModes, Target, load_target
+from runner.profiles import Target, load_target
 from runner.settings import Settings
 from tests.support import (
     AS_OF,
