@@ -13,6 +13,7 @@ from jinja2 import TemplateSyntaxError
 from jinja2.sandbox import SandboxedEnvironment
 from pydantic import Field, field_validator, model_validator
 
+from runner.errors import did_you_mean
 from runner.yaml_files import StrictModel
 
 IDENTIFIER = r"^[a-z_][a-z0-9_]{0,49}$"
@@ -94,13 +95,18 @@ class FunnelStep(StrictModel):
 
 
 class Output(StrictModel):
-    """One audience type: its final model, its file, its columns in order, its row order."""
+    """One audience type: its final model, its file, its columns in order, its row order.
+
+    A text in a column of `escape_formulas` that a spreadsheet would take for a formula gets a
+    single quote in front, as OWASP advises against CSV injection.
+    """
 
     audience_type: str = Field(pattern=IDENTIFIER)
     model: str
     file: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,99}$")
     columns: list[str] = Field(min_length=1)
     order_by: list[str] = Field(min_length=1)
+    escape_formulas: list[str] = []
 
     @field_validator("order_by")
     @classmethod
@@ -110,6 +116,16 @@ class Output(StrictModel):
             if not 1 <= len(words) <= 2 or words[1:] not in ([], ["asc"], ["desc"]):
                 raise ValueError(f"{item!r} is not a column name, with asc or desc behind it")
         return order_by
+
+    @model_validator(mode="after")
+    def _escapes_its_own_columns(self) -> Output:
+        for column in self.escape_formulas:
+            if column not in self.columns:
+                raise ValueError(
+                    f"escape_formulas names {column!r}, which is none of the columns; "
+                    f"{did_you_mean(column, self.columns)}"
+                )
+        return self
 
     def file_name(self, timestamp: str, *, is_test: bool) -> str:
         """The name of its production or test file; nobody else makes one."""

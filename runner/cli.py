@@ -10,7 +10,13 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from runner import __version__, analyst_commands, inspection_commands, operator_commands
+from runner import (
+    __version__,
+    analyst_commands,
+    folder_commands,
+    inspection_commands,
+    operator_commands,
+)
 from runner.console import Terminated
 
 app = typer.Typer(
@@ -24,12 +30,18 @@ app = typer.Typer(
 )
 
 OPERATING = "Run and operate"
+KEEPING = "Look after what runs left"
 ANALYSING = "Read and change the models"
 COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
     OPERATING: {
         "run": operator_commands.run,
         "check": operator_commands.check,
         "demo": operator_commands.demo_command,
+    },
+    KEEPING: {
+        "history": folder_commands.history,
+        "verify": folder_commands.verify,
+        "clean": folder_commands.clean,
     },
     ANALYSING: {
         "list": analyst_commands.list_audiences,

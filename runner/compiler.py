@@ -25,6 +25,8 @@ SNAPSHOT = "begin isolation level repeatable read, read only"
 WITHOUT_STATISTICS = "set enable_nestloop to off"
 """For inlined runs: no temp table is analyzed there, so the planner takes thousands of rows for
 one and joins them in nested loops, which took minutes where hash joins take seconds."""
+FORMULA_STARTS = "'=', '+', '-', '@', chr(9), chr(13)"
+"""From OWASP's page on CSV injection; tab and carriage return as SQL on one line has them."""
 COPY_OPTIONS = "format csv, header true, encoding 'UTF8'"
 
 
@@ -96,7 +98,10 @@ class CompiledAudience:
 
     def export_select(self, output: Output) -> MappedSql:
         """A file's rows in order. Text is PostgreSQL's own; NULL and '' are both NULL."""
-        columns = ", ".join(f"{_value(column)} as {quoted(column)}" for column in output.columns)
+        columns = ", ".join(
+            f"{_pushed(output, column, _value(column))} as {quoted(column)}"
+            for column in output.columns
+        )
         return joined(
             f"select {columns} from (",
             self.rows_of(output.model),
@@ -106,7 +111,7 @@ class CompiledAudience:
     def test_row_select(self, output: Output, run_start: datetime) -> MappedSql:
         """The test file's one row: test user, run's start, shoe and count of the first row."""
         columns = ", ".join(
-            f"{self._test_value(column, run_start)} as {quoted(column)}"
+            f"{_pushed(output, column, self._test_value(column, run_start))} as {quoted(column)}"
             for column in output.columns
         )
         return joined(
@@ -259,6 +264,16 @@ def _inlined_relation(read: Model | Source) -> str:
 
 def _value(column: str, table: str = "exported") -> str:
     return f"nullif({table}.{quoted(column)}::text, '')"
+
+
+def _pushed(output: Output, column: str, value: str) -> str:
+    """A value as it goes into the file."""
+    if column not in output.escape_formulas:
+        return value
+    quote = literal("'")
+    return (
+        f"case when left({value}, 1) in ({FORMULA_STARTS}) then {quote} || {value} else {value} end"
+    )
 
 
 def _ordering(output: Output, table: str) -> str:

@@ -57,7 +57,7 @@ def _tell_error(
     if options.get("as_json"):
         from runner.results import RunResult
 
-        if command == "check":
+        if command in ("check", "verify"):
             say_json({"valid": False, "errors": [message], "checks": []})
         else:
             say_json(RunResult("failed", error=message).as_json())

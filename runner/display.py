@@ -72,20 +72,23 @@ def _audience(audience: Audience) -> Iterator[str]:
         (one.name, one.type, str(one.default).lower(), one.unit or "", one.bounds)
         for one in audience.parameters
     ]
-    yield from _table(("name", "type", "default", "unit", "bounds"), rows)
+    head = ("name", "type", "default", "unit", "bounds")
+    yield from (f"    {line}" for line in table(head, rows))
     for rule in audience.rules:
         yield f"    rule: {rule.must}"
     yield "  outputs:"
     outputs = [(one.audience_type, f"{one.file}_{{ts}}.csv", one.model) for one in audience.outputs]
-    yield from _table(("audience type", "file", "model"), outputs)
+    heads = ("audience type", "file", "model")
+    yield from (f"    {line}" for line in table(heads, outputs))
 
 
-def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
+def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
+    """Lines of a table whose columns are as wide as what is in them."""
     lines = [head, *rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         cells = (f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True))
-        yield f"    {'  '.join(cells)}".rstrip()
+        yield "  ".join(cells).rstrip()
 
 
 def audience_json(project: Project) -> list[dict[str, Any]]:
@@ -119,7 +122,7 @@ def _test_report(report: TestReport) -> Iterator[str]:
         shown = report.rows.get(found.name)
         if shown:
             rows = [tuple("NULL" if one is None else str(one) for one in row) for row in shown.rows]
-            yield from _table(shown.columns, rows)
+            yield from (f"    {line}" for line in table(shown.columns, rows))
             if found.failures > len(rows):
                 yield f"    and {found.failures - len(rows):,} more"
     counts: Counter[str] = Counter(found.status for found in report.results)

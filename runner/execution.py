@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from datetime import UTC, datetime
 
 from runner.audience_properties import FunnelStep, Output
+from runner.claims import Claim, claimed
 from runner.compiler import (
     PREPARATION,
     READ_ONLY_PREPARATION,
@@ -19,20 +20,14 @@ from runner.compiler import (
 from runner.data_tests import DataTest, across_files, tests_of
 from runner.database import Session, open_session
 from runner.errors import AudienceError, UsageError
-from runner.export import (
-    Claim,
-    claimed,
-    publish,
-    publish_manifest,
-    stream_to,
-    uninterrupted,
-    withdraw,
-)
+from runner.export import stream_into, stream_to
 from runner.loading import load_project
 from runner.mapped_sql import MappedSql
 from runner.progress import Progress, tell_outcome
+from runner.publication import publish, recorded
 from runner.results import CsvFile, DataTestResult, FunnelCount, RunResult
 from runner.settings import Settings
+from runner.signals import uninterrupted
 from runner.testing import by_model, columns_result, evaluate, refuse_failed
 from runner.workspace import Reach
 
@@ -58,24 +53,26 @@ def run(settings: Settings, *, reach: Reach = nullcontext) -> RunResult:
     progress = Progress(settings, compiled)
     progress.begin(compiled, started_at)
     try:
-        claiming = claimed(settings.output_dir, compiled.audience, started_at)
+        files = settings.target.files
+        claiming = claimed(settings.output_dir, compiled.audience, started_at, files)
         # a dry run leaves no trace
         with nullcontext() if settings.is_dry_run else claiming as claim:
             if claim is not None and claim.started_at != started_at:  # that second was taken
                 started_at = claim.started_at
                 compiled = compiled_at(started_at)
             progress.begin(compiled, started_at)
-            progress.tell_start()
-            with reach(settings.target) as target, open_session(target) as session:
-                has_activity = _read(progress, session, claim)
-            if has_activity and claim is not None:
-                with uninterrupted():
-                    _publish(progress, claim, clock)
+            with recorded(progress, claim, clock):
+                progress.tell_start()
+                with reach(settings.target) as target, open_session(target) as session:
+                    has_activity = _read(progress, session, claim)
+                if has_activity and claim is not None:
+                    with uninterrupted():
+                        publish(progress, claim, clock)
             result = progress.result(clock, has_activity=has_activity)
     except UsageError:
         raise
     except (KeyboardInterrupt, SystemExit) as problem:
-        if progress.manifest is None:
+        if not progress.is_published:
             problem.add_note("nothing was published")
         raise
     except AudienceError as problem:
@@ -219,7 +216,9 @@ def _stream(
         session.copy(copy, where) as blocks,
     ):
         streamed = (
-            claim.write(name, blocks, crlf=crlf) if claim else stream_to(blocks, None, crlf=crlf)
+            stream_into(claim, name, blocks, crlf=crlf)
+            if claim
+            else stream_to(blocks, None, crlf=crlf)
         )
         rows[0] = streamed.rows
     return CsvFile(
@@ -230,19 +229,3 @@ def _stream(
         size_bytes=streamed.size_bytes,
         sha256=streamed.sha256,
     )
-
-
-def _publish(progress: Progress, claim: Claim, clock: float) -> None:
-    """Final names, type by type, then the manifest; on any other end, no final name remains."""
-    manifest = claim.manifest_path(progress.compiled.audience)
-    names = [file.path for file in progress.files] + [manifest]
-    try:
-        for output in progress.outputs:
-            with progress.attempt(frozenset({output.audience_type})):
-                publish(claim, progress.paths_of(output))
-        result = progress.result(clock, has_activity=True)
-        publish_manifest(claim, manifest, result.as_json(relative=True))
-    except BaseException:
-        withdraw(claim, names)
-        raise
-    progress.manifest = manifest

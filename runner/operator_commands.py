@@ -18,6 +18,7 @@ from runner.options import (
     AutomationId,
     CoolingHours,
     DryRun,
+    KeepRuns,
     LogFormatName,
     LookbackHours,
     OutputDir,
@@ -46,6 +47,7 @@ def run(
     dry_run: DryRun = False,
     all_or_nothing: AllOrNothing = False,
     automation_id: AutomationId = None,
+    keep_runs: KeepRuns = None,
     target: TargetName = None,
     project_dir: ProjectDir = Path(),
     profiles_dir: ProfilesDir = None,
@@ -68,6 +70,7 @@ def run(
         is_dry_run=dry_run,
         is_all_or_nothing=all_or_nothing,
         automation_id=automation_id and filled("--automation-id", automation_id),
+        keep_runs=keep_runs,
     )
     return _run(settings, as_json=as_json, log_format=log_format, quiet=quiet)
 
@@ -76,8 +79,8 @@ def _run(settings: Settings, *, as_json: bool, log_format: LogFormat, quiet: boo
     from runner import demo
     from runner.display import summary
     from runner.execution import run as run_audience
-    from runner.export import uninterrupted
     from runner.logs import logging_to_stderr
+    from runner.signals import uninterrupted
 
     with logging_to_stderr(log_format, is_quiet=quiet):
         result = run_audience(settings, reach=demo.resolved)

@@ -91,10 +91,43 @@ AllOrNothing = Annotated[
 AutomationId = Annotated[
     str | None, typer.Option("--automation-id", help="Noted in log, result and manifest.")
 ]
+KeepRuns = Annotated[
+    int | None,
+    typer.Option("--keep-runs", metavar="N", min=1, help="Remove older runs after this one."),
+]
 LogFormatName = Annotated[
     Literal["text", "json"], typer.Option("--log-format", help="Of the log on stderr.")
 ]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Only errors.")]
+
+# of what runs have left in their folder
+
+FolderOfRuns = Annotated[Path, typer.Argument(metavar="[FOLDER]", help="That runs write to.")]
+OutputDirOfRuns = Annotated[
+    Path, typer.Option("--output-dir", metavar="FOLDER", help="That runs write to.")
+]
+VerifiedPath = Annotated[
+    Path, typer.Argument(metavar="PATH", help="A manifest, a latest pointer, or a folder of runs.")
+]
+PastAudience = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[AUDIENCE]",
+        help="Its name or an alias. Default: all.",
+        autocompletion=completion.audience_names,
+    ),
+]
+CleanedAudience = Annotated[
+    str | None,
+    typer.Option(
+        "--audience",
+        help="Its name or an alias. Default: all.",
+        autocompletion=completion.audience_names,
+    ),
+]
+KeptRuns = Annotated[int, typer.Option("--keep-runs", metavar="N", min=1, help="Of each audience.")]
+Limit = Annotated[int, typer.Option("--limit", metavar="N", min=1, help="The newest N runs.")]
+OnlyShow = Annotated[bool, typer.Option("--dry-run", help="Show what would be removed.")]
 
 
 def given_parameters(

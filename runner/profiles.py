@@ -17,6 +17,7 @@ from jinja2.sandbox import SandboxedEnvironment
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from runner.errors import Location, ProfileError, did_you_mean
+from runner.file_modes import FileModes
 from runner.yaml_files import Loc, YamlDocument, read_yaml, validated
 
 PROFILE_FILE = "profiles.yml"
@@ -59,6 +60,7 @@ class Target(BaseModel):
     hidden: list[SecretStr] = []  # what env_var() gave in settings and session
     settings: dict[str, str | int | float | bool] = {}
     session: list[str] = []
+    files: FileModes = FileModes()
 
     @field_validator("settings")
     @classmethod

@@ -48,6 +48,7 @@ class Progress:
     files: list[CsvFile] = field(default_factory=list)
     failures: list[TypeFailure] = field(default_factory=list)
     manifest: Path | None = None
+    is_published: bool = False
 
     def begin(self, compiled: CompiledAudience, started_at: datetime) -> None:
         self.compiled = compiled
@@ -168,6 +169,10 @@ class Progress:
                     **found.as_json(),
                 )
 
+    def running(self) -> RunResult:
+        """What is known before anything is read."""
+        return RunResult("running", self.identity)
+
     def result(self, clock: float, *, has_activity: bool) -> RunResult:
         status: Status = "partial" if self.failures else "success"
         return self._result(clock, status if has_activity else "no_activity")
@@ -177,6 +182,14 @@ class Progress:
         return replace(
             self._result(clock, "failed"), csv_files=(), rows_by_type={}, error="; ".join(messages)
         )
+
+    def tell_trouble(self, what: str, problem: AudienceError) -> None:
+        """Something that changes nothing about how the run ends."""
+        _tell("trouble", f"{what}: {problem}", level=logging.WARNING, error=str(problem))
+
+    def tell_removed(self, names: list[str]) -> None:
+        if names:
+            _tell("old_runs_removed", f"{len(names)} files of old runs removed", files=names)
 
     def _result(self, clock: float, status: Status) -> RunResult:
         production = [file for file in self.files if not file.is_test_file]

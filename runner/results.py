@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -11,7 +13,12 @@ from typing import Any, Literal
 from runner.errors import EXIT_DONE, EXIT_FAILED, EXIT_PARTIAL, Location
 from runner.parameters import CheckedParameters, instant
 
-Status = Literal["success", "no_activity", "partial", "failed"]
+Status = Literal[
+    "running", "publishing", "success", "no_activity", "partial", "failed", "interrupted", "died"
+]
+"""The first two are a living run's; `interrupted` is a signal's, `died` a killed run's."""
+PUBLISHED: tuple[Status, ...] = ("success", "partial")
+UNFINISHED: tuple[Status, ...] = ("running", "publishing")
 StepKind = Literal["prepare", "table", "count", "tests", "file", "test_file"]
 TestStatus = Literal["pass", "warn", "error"]
 
@@ -146,6 +153,8 @@ class RunIdentity:
     models_hash: str
     automation_id: str | None
     is_dry_run: bool
+    host: str = field(default_factory=socket.gethostname)
+    pid: int = field(default_factory=os.getpid)
 
     def as_json(self) -> dict[str, Any]:
         window = self.parameters.window
@@ -166,6 +175,8 @@ class RunIdentity:
             },
             "projectVersion": self.project_version,
             "modelsHash": self.models_hash,
+            "host": self.host,
+            "pid": self.pid,
         }
 
 
@@ -188,7 +199,7 @@ class RunResult:
 
     @property
     def success(self) -> bool:
-        return self.status != "failed"
+        return self.status in (*PUBLISHED, "no_activity")
 
     @property
     def audience_size(self) -> int:

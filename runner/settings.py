@@ -12,7 +12,10 @@ from runner.profiles import Target
 
 @dataclass(frozen=True)
 class Settings:
-    """`as_of` None means the run's start. Parameters are still text, as they were given."""
+    """`as_of` None means the run's start. Parameters are still text, as they were given.
+
+    `keep_runs`: how many older runs stay in the folder after this one; None removes none.
+    """
 
     project_dir: Path
     audience: str
@@ -23,3 +26,4 @@ class Settings:
     is_dry_run: bool = False
     is_all_or_nothing: bool = False
     automation_id: str | None = None
+    keep_runs: int | None = None

@@ -26,6 +26,20 @@ settings.register_profile("tests", deadline=None, suppress_health_check=list(Hea
 settings.load_profile("tests")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--fault-share",
+        type=float,
+        default=0.1,
+        help="Which part of the faults that the slow suites can inject is injected; 1 is all.",
+    )
+
+
+@pytest.fixture
+def fault_share(request: pytest.FixtureRequest) -> float:
+    return float(request.config.getoption("--fault-share"))
+
+
 @dataclass(frozen=True)
 class ServerAddress:
     """What pytest-postgresql asks of a fixture that others depend on."""

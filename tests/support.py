@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import shutil
 import uuid
 from collections.abc import Iterable, Mapping
@@ -127,6 +128,19 @@ def rows_of(
 def published(folder: Path) -> list[str]:
     """Names of all files, hidden ones included."""
     return sorted(path.name for path in folder.rglob("*")) if folder.exists() else []
+
+
+def manifests(folder: Path) -> list[dict[str, Any]]:
+    """What all manifests in a folder say, oldest first."""
+    named = [path for path in folder.glob("*_*.json") if path.name[0] != "."]
+    paths = sorted(named, key=lambda path: path.stem.rsplit("_", 1)[1])
+    return [json.loads(path.read_text()) for path in paths]
+
+
+def only_outcome(folder: Path) -> str:
+    """The status of a run whose manifest is all that it left in a folder."""
+    (name,) = published(folder)
+    return str(json.loads((folder / name).read_text())["status"])
 
 
 TINY_AUDIENCE = """

@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from runner.cli import app
-from tests.support import Database, published, shipped_project, tiny_project
+from tests.support import Database, only_outcome, published, shipped_project, tiny_project
 
 Invoke = Callable[..., tuple[int, str]]
 
@@ -44,7 +44,7 @@ def invoke(
         errors = [one for one in done.stderr.splitlines() if one.strip() and not shown.match(one)]
         if done.exit_code == 2 or (done.exit_code == 1 and done.stderr.startswith("error")):
             assert len(errors) == 1 or "Usage" in done.stderr, done.stderr
-        assert [name for name in published(out) if name.endswith((".csv", ".json"))] == []
+        assert [name for name in published(out) if name.endswith(".csv")] == []
         return done.exit_code, done.stderr
 
     return call
@@ -296,33 +296,34 @@ def test_a_folder_that_may_not_be_written_to(invoke: Invoke, out: Path) -> None:
     assert "let this user write there" in error
 
 
-def test_a_full_disk_publishes_nothing(golden: Database, tmp_path: Path) -> None:
+def test_a_full_disk_publishes_nothing(database: Database, tmp_path: Path) -> None:
     """A file size limit stands in for a full disk: both end a write with an error."""
     program = (
         "import resource, signal, sys\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (40000, 40000))\n"
         "from runner.cli import main\n"
         "main()\n"
     )
-    profile = golden.profile(tmp_path / "profile")
+    people = "select n as user_id, 'name ' || n as name\nfrom generate_series(1, 9000) as given (n)"
+    project = tiny_project(tmp_path / "p", people=people)
+    profile = database.profile(tmp_path / "profile")
     done = subprocess.run(
-        [sys.executable, "-c", program, "run", "layer3-behavior", "--profiles-dir", profile,
-         "--as-of", "2025-11-28T12:00:00Z", "--output-dir", tmp_path / "out", "-q",
-         "--all-or-nothing"],
+        [sys.executable, "-c", program, "run", "tiny", "--project-dir", project, "--profiles-dir",
+         profile, "--output-dir", tmp_path / "out", "-q", "--all-or-nothing"],
         capture_output=True, text=True, check=False, cwd=Path(__file__).parent.parent,
     )  # fmt: skip
     assert done.returncode == 1, done.stderr
     assert "cannot be written: File too large" in done.stderr
     assert "Traceback" not in done.stderr
-    assert published(tmp_path / "out") == []
+    assert only_outcome(tmp_path / "out") == "failed"
 
 
 def test_names_that_are_taken_for_many_seconds_are_never_overwritten(
     invoke: Invoke, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("runner.export._taken", lambda *_: True)
-    monkeypatch.setattr("runner.export.time.sleep", lambda _: None)
+    monkeypatch.setattr("runner.claims._taken", lambda *_: True)
+    monkeypatch.setattr("runner.claims.time.sleep", lambda _: None)
     code, error = invoke("layer3-behavior")
     assert code == 1
     assert "already have the names" in error

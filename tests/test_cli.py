@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from runner.cli import app
 from runner.loading import load_project
-from tests.support import ROOT, Database, published, tiny_project
+from tests.support import ROOT, Database, only_outcome, tiny_project
 
 SLOW = "select n as user_id, 'name' as name, pg_sleep(60)::text from generate_series(1, 3) as given (n)"
 
@@ -184,7 +184,7 @@ def test_a_signal_cancels_the_statement_and_publishes_nothing(
     assert running.returncode == code, stderr
     assert "nothing was published" in stderr
     assert "Traceback" not in stderr
-    assert published(tmp_path / "out") == []
+    assert only_outcome(tmp_path / "out") == "interrupted"
     assert database.value(active) == 0
 
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import json
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from runner import export
+from runner.claims import claimed
 from runner.errors import ExportError, UsageError
 from runner.execution import run
-from runner.export import claimed
+from runner.file_modes import FileModes
+from runner.folders import Folder
 from runner.loading import load_project
 from runner.settings import Settings
 from tests.support import (
@@ -23,6 +23,8 @@ from tests.support import (
     Database,
     Marketplace,
     hours_ago,
+    manifests,
+    only_outcome,
     published,
     rows_of,
     run_layer3,
@@ -45,20 +47,22 @@ def test_six_files_and_the_manifest_bear_the_start_of_the_run(
     before = datetime.now(UTC).replace(microsecond=0)
     run_layer3(golden, tmp_path)
     names = published(tmp_path)
-    (stamp,) = {re.search(r"_(\d{8}T\d{6})\.", name).group(1) for name in names}  # type: ignore[union-attr]
+    (stamp,) = {
+        re.search(r"_(\d{8}T\d{6})\.", name).group(1) for name in names if "latest" not in name
+    }  # type: ignore[union-attr]
     started = datetime.strptime(stamp, "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
     assert before <= started <= datetime.now(UTC)
     prefixes = ["recent-offer-creators", "recent-closet-adders", "recent-wishlist-adders"]
     files = [f"{prefix}{test}_{stamp}.csv" for prefix in prefixes for test in ("", "_TEST")]
-    assert names == sorted([*files, f"layer3-behavior_{stamp}.json"])
+    documents = [f"layer3-behavior_{stamp}.json", "layer3-behavior.latest.json"]
+    assert names == sorted([*files, *documents])
 
 
 def test_the_manifest_lists_each_file_with_rows_bytes_and_sha256(
     golden: Database, tmp_path: Path
 ) -> None:
     run_layer3(golden, tmp_path)
-    (path,) = tmp_path.glob("*.json")
-    manifest = json.loads(path.read_text())
+    (manifest,) = manifests(tmp_path)
     assert len(manifest["csvFiles"]) == 6
     for entry in manifest["csvFiles"]:
         content = (tmp_path / entry["path"]).read_bytes()
@@ -127,7 +131,7 @@ def test_an_empty_group_gives_a_header_and_a_test_file_of_placeholders(
     assert row["product_name"] == "Test Product"
     assert row["variantID"] == "test-variant-id"
     assert row["inventory_count"] == ""
-    assert len(published(tmp_path)) == 7
+    assert len(published(tmp_path)) == 8
 
 
 def test_null_and_empty_text_are_both_an_empty_unquoted_field(
@@ -153,7 +157,7 @@ def test_no_activity_is_success_without_files(database: Database, tmp_path: Path
     assert (result.exit_code, document["success"], document["status"]) == (0, True, "no_activity")
     assert document["metadata"]["reason"] == "no_activity"
     assert document["csvFiles"] == []
-    assert published(tmp_path) == []
+    assert only_outcome(tmp_path) == "no_activity"
 
 
 def test_a_dry_run_has_the_same_numbers_and_no_files(golden: Database, tmp_path: Path) -> None:
@@ -209,10 +213,11 @@ def test_one_failed_type_leaves_the_others_published(database: Database, tmp_pat
     assert [name.split("_")[0] for name in published(tmp_path / "out")] == [
         "first",
         "first",
+        "tiny.latest.json",
         "tiny",
     ]
-    (manifest,) = (tmp_path / "out").glob("*.json")
-    assert json.loads(manifest.read_text())["status"] == "partial"
+    (manifest,) = manifests(tmp_path / "out")
+    assert manifest["status"] == "partial"
 
 
 def test_all_or_nothing_publishes_nothing_if_one_type_fails(
@@ -221,7 +226,7 @@ def test_all_or_nothing_publishes_nothing_if_one_type_fails(
     project = tiny_project(tmp_path / "p", second_file=BROKEN_SECOND)
     result = run_project(project, database, tmp_path / "out", is_all_or_nothing=True)
     assert (result.status, result.exit_code, result.csv_files) == ("failed", 1, ())
-    assert published(tmp_path / "out") == []
+    assert only_outcome(tmp_path / "out") == "failed"
 
 
 def test_a_failed_shared_step_publishes_nothing(database: Database, tmp_path: Path) -> None:
@@ -232,7 +237,7 @@ def test_a_failed_shared_step_publishes_nothing(database: Database, tmp_path: Pa
     result = run_project(project, database, tmp_path / "out")
     assert (result.status, result.success, result.exit_code) == ("failed", False, 1)
     assert "models/people.sql" in (result.error or "")
-    assert published(tmp_path / "out") == []
+    assert only_outcome(tmp_path / "out") == "failed"
 
 
 def test_if_every_type_fails_the_run_fails(database: Database, tmp_path: Path) -> None:
@@ -241,21 +246,21 @@ def test_if_every_type_fails_the_run_fails(database: Database, tmp_path: Path) -
     assert result.status == "failed"
     assert "first_file.sql" in (result.error or "")
     assert "second_file.sql" in (result.error or "")
-    assert published(tmp_path / "out") == []
+    assert only_outcome(tmp_path / "out") == "failed"
 
 
 def test_a_type_whose_name_is_taken_fails_alone(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out"
-    link = export._link
+    link = Folder.link
 
-    def link_onto_a_file(staged: Path, final: Path) -> None:
-        if final.name.startswith("second_TEST"):
-            final.write_text("somebody else's")
-        link(staged, final)
+    def link_onto_a_file(staging: Folder, name: str, into: Folder) -> None:
+        if name.startswith("second_TEST"):
+            (into.path / name).write_text("somebody else's")
+        link(staging, name, into)
 
-    monkeypatch.setattr(export, "_link", link_onto_a_file)
+    monkeypatch.setattr(Folder, "link", link_onto_a_file)
     result = run_project(tiny_project(tmp_path / "p"), database, out)
     assert result.status == "partial"
     assert "nothing is ever overwritten" in result.failures[0].message
@@ -270,10 +275,10 @@ def test_a_manifest_that_cannot_be_written_withdraws_the_files(
     def fail(*_: object) -> None:
         raise ExportError("cannot be written: No space left on device")
 
-    monkeypatch.setattr("runner.execution.publish_manifest", fail)
+    monkeypatch.setattr("runner.claims.Claim.conclude", fail)
     result = run_project(tiny_project(tmp_path / "p"), database, tmp_path / "out")
-    assert (result.status, result.manifest) == ("failed", None)
-    assert published(tmp_path / "out") == []
+    assert (result.status, result.csv_files) == ("failed", ())
+    assert only_outcome(tmp_path / "out") == "failed"
 
 
 # Names and seconds
@@ -283,13 +288,14 @@ def test_two_runs_in_one_second_do_not_meet(database: Database, tmp_path: Path) 
     project = tiny_project(tmp_path / "p")
     results = [run_project(project, database, tmp_path / "out") for _ in range(3)]
     assert [result.status for result in results] == ["success"] * 3
-    assert len(published(tmp_path / "out")) == 3 * 5
+    assert len(published(tmp_path / "out")) == 3 * 5 + 1
 
 
 def test_a_second_that_another_run_has_claimed_is_left_to_it(tmp_path: Path) -> None:
     audience = load_project(ROOT).audience("layer3-behavior")
     start = datetime.now(UTC)
-    with claimed(tmp_path, audience, start) as one, claimed(tmp_path, audience, start) as other:
+    claims = [claimed(tmp_path, audience, start, FileModes()) for _ in range(2)]
+    with claims[0] as one, claims[1] as other:
         assert one.timestamp != other.timestamp
         assert other.started_at > start
     assert published(tmp_path) == []
