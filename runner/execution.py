@@ -18,10 +18,10 @@ from runner.compiler import (
 )
 from runner.data_tests import DataTest, across_files, tests_of
 from runner.database import Session, open_session
-from runner.errors import AudienceError, UsageError
+from runner.deadlines import Deadline, seconds_of
+from runner.errors import AudienceError, LockedError, UsageError
 from runner.export import (
     Claim,
-    claimed,
     publish,
     publish_manifest,
     stream_to,
@@ -29,9 +29,12 @@ from runner.export import (
     withdraw,
 )
 from runner.loading import load_project
+from runner.locks import Contender, claimed_alone, lock_database
 from runner.mapped_sql import MappedSql
 from runner.progress import Progress, tell_outcome
+from runner.redaction import hide
 from runner.results import CsvFile, DataTestResult, FunnelCount, RunResult
+from runner.retries import retried
 from runner.settings import Settings
 from runner.testing import by_model, columns_result, evaluate, refuse_failed
 from runner.workspace import Reach
@@ -42,10 +45,13 @@ def run(settings: Settings, *, reach: Reach = nullcontext) -> RunResult:
 
     `reach` starts the demo's server if the target is the demo.
 
-    Raises `UsageError` for what is wrong before anything is connected to. Later failures are
-    told by the result: `failed` means that nothing was published, `partial` that some types were.
+    Raises `UsageError` for what is wrong before anything is connected to, and `LockedError` if
+    another run of the audience is at work. Later failures are told by the result: `failed` means
+    that nothing was published, `partial` that some types were.
     """
+    hide(settings.target)
     clock = time.monotonic()
+    deadline = Deadline.after(settings.deadline_seconds or seconds_of(settings.target.deadline))
     started_at = datetime.now(UTC)
     project = load_project(settings.project_dir)
 
@@ -57,8 +63,9 @@ def run(settings: Settings, *, reach: Reach = nullcontext) -> RunResult:
     tests_of(compiled)  # what is wrong with a data test is told before anything is connected to
     progress = Progress(settings, compiled)
     progress.begin(compiled, started_at)
+    contender = _contender(progress, deadline)
     try:
-        claiming = claimed(settings.output_dir, compiled.audience, started_at)
+        claiming = claimed_alone(settings.output_dir, compiled.audience, started_at, contender)
         # a dry run leaves no trace
         with nullcontext() if settings.is_dry_run else claiming as claim:
             if claim is not None and claim.started_at != started_at:  # that second was taken
@@ -66,13 +73,18 @@ def run(settings: Settings, *, reach: Reach = nullcontext) -> RunResult:
                 compiled = compiled_at(started_at)
             progress.begin(compiled, started_at)
             progress.tell_start()
-            with reach(settings.target) as target, open_session(target) as session:
-                has_activity = _read(progress, session, claim)
+            with reach(settings.target) as target:
+                has_activity = retried(
+                    lambda: _attempt(progress, target, claim, contender),
+                    deadline,
+                    progress.tell_retry,
+                )
+            deadline.check("about to publish")
             if has_activity and claim is not None:
                 with uninterrupted():
                     _publish(progress, claim, clock)
             result = progress.result(clock, has_activity=has_activity)
-    except UsageError:
+    except (UsageError, LockedError):
         raise
     except (KeyboardInterrupt, SystemExit) as problem:
         if progress.manifest is None:
@@ -82,6 +94,27 @@ def run(settings: Settings, *, reach: Reach = nullcontext) -> RunResult:
         result = progress.failed(clock, problem)
     tell_outcome(result)
     return result
+
+
+def _contender(progress: Progress, deadline: Deadline) -> Contender:
+    return Contender(
+        audience=progress.compiled.audience.name,
+        run_id=progress.run_id,
+        deadline=deadline,
+        patience=Deadline.after(progress.settings.wait_seconds),
+        tell=progress.tell_waiting,
+    )
+
+
+def _attempt(progress: Progress, target: Target, claim: Claim | None, contender: Contender) -> bool:
+    """The run from its beginning up to publication. False if there was no activity."""
+    progress.restart()
+    name = contender.application_name
+    with open_session(target, deadline=contender.deadline, application_name=name) as session:
+        if claim is not None:
+            claim.empty()
+            lock_database(session, target.profile, contender)
+        return _read(progress, session, claim)
 
 
 def _read(progress: Progress, session: Session, claim: Claim | None) -> bool:

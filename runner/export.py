@@ -86,6 +86,13 @@ class Claim:
     def manifest_path(self, audience: Audience) -> Path:
         return self.folder / f"{audience.name}_{self.timestamp}.json"
 
+    def empty(self) -> None:
+        """Remove what a former attempt of the run has staged. Raises `ExportError`."""
+        with _file_errors(self.staging):
+            for path in self.staging.iterdir():
+                if path.name != LOCK:
+                    path.unlink()
+
     def write(self, name: str, blocks: Iterable[Buffer], *, crlf: bool) -> Streamed:
         """Stream into the staging folder and flush to disk. Raises `ExportError`."""
         with _file_errors(self.staging / name), open(self.staging / name, "xb") as file:
@@ -93,6 +100,12 @@ class Claim:
             file.flush()
             os.fsync(file.fileno())
             return streamed
+
+
+def make_folder(folder: Path) -> None:
+    """The output folder, made if it is missing. Raises `ExportError`."""
+    with _file_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
 
 
 @contextmanager
@@ -103,8 +116,7 @@ def claimed(folder: Path, audience: Audience, started_at: datetime) -> Iterator[
     of when it is killed. Raises `ExportError` if the folder cannot be written to. Files already
     published stay.
     """
-    with _file_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     claim, lock = _claim(folder, audience, started_at)
     try:
         yield claim

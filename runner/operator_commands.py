@@ -17,6 +17,7 @@ from runner.options import (
     AudienceName,
     AutomationId,
     CoolingHours,
+    DeadlineLength,
     DryRun,
     LogFormatName,
     LookbackHours,
@@ -26,8 +27,10 @@ from runner.options import (
     Quiet,
     TargetName,
     Var,
+    Wait,
     filled,
     given_parameters,
+    seconds,
 )
 
 if TYPE_CHECKING:
@@ -45,6 +48,8 @@ def run(
     output_dir: OutputDir = ".script-outputs",
     dry_run: DryRun = False,
     all_or_nothing: AllOrNothing = False,
+    deadline: DeadlineLength = None,
+    wait: Wait = None,
     automation_id: AutomationId = None,
     target: TargetName = None,
     project_dir: ProjectDir = Path(),
@@ -68,6 +73,8 @@ def run(
         is_dry_run=dry_run,
         is_all_or_nothing=all_or_nothing,
         automation_id=automation_id and filled("--automation-id", automation_id),
+        deadline_seconds=None if deadline is None else seconds("--deadline", deadline),
+        wait_seconds=0 if wait is None else seconds("--wait", wait),
     )
     return _run(settings, as_json=as_json, log_format=log_format, quiet=quiet)
 

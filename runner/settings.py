@@ -12,7 +12,8 @@ from runner.profiles import Target
 
 @dataclass(frozen=True)
 class Settings:
-    """`as_of` None means the run's start. Parameters are still text, as they were given."""
+    """`as_of` None means the run's start, `deadline_seconds` None the target's deadline. Parameters
+    are still text, as they were given."""
 
     project_dir: Path
     audience: str
@@ -23,3 +24,5 @@ class Settings:
     is_dry_run: bool = False
     is_all_or_nothing: bool = False
     automation_id: str | None = None
+    deadline_seconds: float | None = None
+    wait_seconds: float = 0

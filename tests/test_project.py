@@ -18,11 +18,11 @@ from tests.support import AS_OF, ROOT, Database, published, run_project, shipped
 README = (ROOT / "README.md").read_text()
 
 MODULES = [
-    "errors", "yaml_files", "audience_properties", "unit_cases", "properties", "profiles", "schemas", "project", "loading",
+    "errors", "deadlines", "yaml_files", "audience_properties", "unit_cases", "properties", "profiles", "redaction", "schemas", "project", "loading",
     "completion", "parameters", "sqltokens", "clauses", "mutations", "indexes", "mapped_sql", "places", "templating",
-    "sqlcheck", "graph", "compiler", "test_queries", "data_tests", "script", "results", "settings", "suspects",
-    "database_errors", "database", "server_indexes", "workspace", "testing", "differences", "fixtures", "unit_tests",
-    "mutation_check", "checks", "plans", "index_advice", "explanation", "tables", "preview", "export", "progress",
+    "sqlcheck", "graph", "compiler", "test_queries", "data_tests", "script", "results", "settings", "suspects", "refusals",
+    "database_errors", "connections", "database", "server_indexes", "workspace", "testing", "differences", "fixtures", "unit_tests",
+    "mutation_check", "checks", "plans", "index_advice", "explanation", "tables", "preview", "export", "locks", "progress", "retries",
     "execution", "embedded", "demo", "logs", "display", "unit_reports", "pytest_plugin", "options", "console",
     "operator_commands", "analyst_commands", "inspection_commands", "cli",
 ]  # fmt: skip
