@@ -20,10 +20,32 @@ from pytest_postgresql import factories
 
 from runner.embedded import EmbeddedServer
 from runner.profiles import Target
+from runner.redaction import SECRETS
 from tests.support import GOLDEN, Database, load_csv_folder, load_schema
 
 settings.register_profile("tests", deadline=None, suppress_health_check=list(HealthCheck))
 settings.load_profile("tests")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--fault-share",
+        type=float,
+        default=0.1,
+        help="How much of the long fault suites to run; 1 is all of it.",
+    )
+
+
+@pytest.fixture
+def fault_share(request: pytest.FixtureRequest) -> float:
+    return float(request.config.getoption("--fault-share"))
+
+
+@pytest.fixture(autouse=True)
+def no_secrets_of_other_tests() -> Iterator[None]:
+    token = SECRETS.set(frozenset())
+    yield
+    SECRETS.reset(token)
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,7 @@ class Database:
         for name in ("password", "url"):
             if name in given:
                 given[name] = given[name].get_secret_value()
-        del given["name"], given["hidden"]
+        del given["name"], given["profile"], given["hidden"]
         folder.mkdir(exist_ok=True, parents=True)
         document = {"p": {"target": "test", "outputs": {"test": given}}}
         (folder / "profiles.yml").write_text(yaml.safe_dump(document))

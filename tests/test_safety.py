@@ -18,12 +18,12 @@ import pytest
 
 from runner import export
 from runner.database import open_session
-from runner.database_errors import redacted
 from runner.embedded import EmbeddedServer, EmbeddedServerError, binaries
 from runner.errors import DatabaseError, ProfileError, ProjectError, UsageError
 from runner.execution import run
 from runner.loading import load_project
 from runner.profiles import Target, load_target
+from runner.redaction import hide, redacted
 from runner.settings import Settings
 from tests.support import (
     AS_OF,
@@ -141,7 +141,7 @@ def test_no_piece_of_a_password_is_told(tmp_path: Path, url: str) -> None:
     for piece in ("s3crLONG", "ss#wQQ"):
         assert piece not in str(caught.value)
         assert piece not in repr(target)
-    assert "s3crLONG" not in redacted(target, f"told: {url}")
+    assert "s3crLONG" not in redacted(f"told: {url}")
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,8 @@ def test_compile_shows_no_variable_of_the_environment(
     target = load_target(tmp_path, None, is_offline=True)
     assert "s3crLONG" not in " ".join(target.session_statements())
     monkeypatch.setenv("DB_URL", "postgresql://localhost/x")
-    assert redacted(load_target(tmp_path, None), "s3crLONG") == "********"
+    hide(load_target(tmp_path, None))
+    assert redacted("s3crLONG") == "********"
 
 
 @pytest.mark.parametrize(
