@@ -51,7 +51,6 @@ def run(settings: Settings, *, reach: Reach = nullcontext) -> RunResult:
     """
     hide(settings.target)
     clock = time.monotonic()
-    deadline = Deadline.after(settings.deadline_seconds or seconds_of(settings.target.deadline))
     started_at = datetime.now(UTC)
     project = load_project(settings.project_dir)
 
@@ -63,7 +62,7 @@ def run(settings: Settings, *, reach: Reach = nullcontext) -> RunResult:
     tests_of(compiled)  # what is wrong with a data test is told before anything is connected to
     progress = Progress(settings, compiled)
     progress.begin(compiled, started_at)
-    contender = _contender(progress, deadline)
+    contender = _contender(progress, clock)
     try:
         claiming = claimed_alone(settings.output_dir, compiled.audience, started_at, contender)
         # a dry run leaves no trace
@@ -74,12 +73,8 @@ def run(settings: Settings, *, reach: Reach = nullcontext) -> RunResult:
             progress.begin(compiled, started_at)
             progress.tell_start()
             with reach(settings.target) as target:
-                has_activity = retried(
-                    lambda: _attempt(progress, target, claim, contender),
-                    deadline,
-                    progress.tell_retry,
-                )
-            deadline.check("about to publish")
+                has_activity = _attempts(progress, target, claim, contender)
+            contender.deadline.check("about to publish")
             if has_activity and claim is not None:
                 with uninterrupted():
                     _publish(progress, claim, clock)
@@ -96,14 +91,25 @@ def run(settings: Settings, *, reach: Reach = nullcontext) -> RunResult:
     return result
 
 
-def _contender(progress: Progress, deadline: Deadline) -> Contender:
+def _contender(progress: Progress, clock: float) -> Contender:
+    settings = progress.settings
+    seconds = settings.deadline_seconds or seconds_of(settings.target.deadline)
     return Contender(
         audience=progress.compiled.audience.name,
         run_id=progress.run_id,
-        deadline=deadline,
-        patience=Deadline.after(progress.settings.wait_seconds),
+        deadline=Deadline(seconds, clock + seconds),
+        patience=Deadline.after(settings.wait_seconds),
         tell=progress.tell_waiting,
     )
+
+
+def _attempts(
+    progress: Progress, target: Target, claim: Claim | None, contender: Contender
+) -> bool:
+    def attempt() -> bool:
+        return _attempt(progress, target, claim, contender)
+
+    return retried(attempt, contender.deadline, progress.tell_retry)
 
 
 def _attempt(progress: Progress, target: Target, claim: Claim | None, contender: Contender) -> bool:
