@@ -151,9 +151,12 @@ class Session:
         if application_name:
             self.rows(f"select set_config('application_name', {literal(application_name)}, false)")
         if self._deadline:
-            names = "'statement_timeout', 'lock_timeout'"
-            found = self.rows(f"select name, setting from pg_settings where name in ({names})")
-            self._limits = {name: int(milliseconds) for name, milliseconds in found}
+            names = ("statement_timeout", "lock_timeout")
+            lengths = [f"extract(epoch from current_setting('{one}')::interval)" for one in names]
+            found = self.rows(f"select {', '.join(lengths)}")[0]
+            self._limits = {
+                one: round(seconds * 1000) for one, seconds in zip(names, found, strict=True)
+            }
 
     def _limit_statements(self) -> None:
         """The target's own limits (0: none), or what is left until the deadline."""
