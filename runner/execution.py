@@ -31,6 +31,7 @@ from runner.export import (
 from runner.loading import load_project
 from runner.locks import Contender, claimed_alone, lock_database
 from runner.mapped_sql import MappedSql
+from runner.profiles import Target
 from runner.progress import Progress, tell_outcome
 from runner.redaction import hide
 from runner.results import CsvFile, DataTestResult, FunnelCount, RunResult
