@@ -280,9 +280,9 @@ def test_a_stream_that_stops_in_the_middle_ends_at_the_deadline(
     people = (
         "select n as user_id, repeat('x', 1000) as name from generate_series(1, 4000) as given (n)"
     )
-    project = tiny_project(
-        tmp_path / "p", people=people, first_file="select * from {{ ref('people') }}"
-    )
+    rest = "select * from {{ ref('people') }} where false"
+    first = "select * from {{ ref('people') }}"
+    project = tiny_project(tmp_path / "p", people=people, first_file=first, second_file=rest)
     stalled = threading.Event()
     with proxied(database) as proxy:
         stream = proxy._forward
