@@ -13,6 +13,8 @@ from runner.project import Project, Source, literal
 from runner.server_indexes import indexes_of
 
 OLDEST_SERVER = 13
+STAGES = ("name resolution", "TCP", "TLS", "authentication", "database")
+"""Of the way to a session, in order."""
 
 
 @dataclass(frozen=True)
@@ -28,21 +30,49 @@ class Check:
 
 
 def check_target(project: Project, target: Target) -> list[Check]:
-    """Connection, server, rights, then every source table and column that the models read."""
+    """The stages of the connection, server, rights, then every source table and column that the
+    models read. After a stage that fails there is nothing more to look at."""
     done: list[Check] = []
     try:
         with open_session(target) as session:
             for check in _checks(project, session):
                 done.append(check)
     except AudienceError as problem:
+        if not done and isinstance(problem, DatabaseError):
+            done += _stages_before(problem.stage)
+        stage = (problem.stage if isinstance(problem, DatabaseError) else None) or "connection"
         mend = "; ".join(part for part in (problem.looked_at, problem.mend) if part)
-        done.append(Check("connection", False, problem.what, mend))
+        done.append(Check(stage, False, problem.what, mend))
     return done
+
+
+def _stages_before(stage: str | None) -> list[Check]:
+    passed = {"permission": STAGES}.get(stage or "", STAGES[: _position(stage)])
+    return [Check(one, True, "passed") for one in passed]
+
+
+def _position(stage: str | None) -> int:
+    return STAGES.index(stage) if stage in STAGES else 0
+
+
+def _reached(session: Session, server: Server) -> Iterator[Check]:
+    """What each stage came to, of a session that is there."""
+    info, wire = session.driver.info, session.driver.pgconn
+    is_socket = info.host.startswith(("/", "@")) or not info.hostaddr
+    found = {
+        "name resolution": "not needed" if is_socket else f"{info.host} is {info.hostaddr}",
+        "TCP": f"socket {info.host}" if is_socket else f"{info.hostaddr} port {info.port}",
+        "TLS": "in use" if wire.ssl_in_use else "not in use",
+        "authentication": f"user {server.user}",
+        "database": server.database,
+    }
+    for stage in STAGES:
+        yield Check(stage, True, found[stage])
 
 
 def _checks(project: Project, session: Session) -> Iterator[Check]:
     server = session.server()
-    yield Check("connection", True, f"database {server.database} as user {server.user}")
+    yield from _reached(session, server)
     yield _version(server)
     yield Check("kind", True, "standby" if server.is_standby else "primary")
     yield _temp(server)
@@ -63,7 +93,8 @@ def _temp(server: Server) -> Check:
 
 
 def _source(session: Session, source: Source) -> Iterator[Check]:
-    name = f"source {source.schema}.{source.table}"
+    table = f"{source.schema}.{source.table}"
+    name = f"table {table}"
     where = f"declared in {source.location}"
     try:
         oid = _find(session, source)
@@ -74,10 +105,12 @@ def _source(session: Session, source: Source) -> Iterator[Check]:
     except ConnectionLost:
         raise
     except DatabaseError as problem:
-        yield Check(name, False, problem.what, where)
+        yield Check(
+            "permission" if problem.sqlstate == "42501" else name, False, problem.what, where
+        )
         return
-    for detail, mend in problems:
-        yield Check(name, False, detail, mend)
+    for kind, detail, mend in problems:
+        yield Check(f"{kind} {table}", False, detail, mend)
     if not problems:
         yield Check(name, True, f"{len(source.columns)} columns")
         yield from _indexes(session, source)
@@ -110,14 +143,14 @@ def _find(session: Session, source: Source) -> int | None:
     return rows[0][0] if rows else None
 
 
-def _columns(session: Session, source: Source, oid: int) -> Iterator[tuple[str, str]]:
-    """Row security and columns: pairs of what is wrong and how to mend it.
+def _columns(session: Session, source: Source, oid: int) -> Iterator[tuple[str, str, str]]:
+    """Row security and columns: of what kind it is, what is wrong, and how to mend it.
 
     Types fit if they are the same, or both texts, or both numbers.
     """
     hides = f"current_setting('row_security') = 'off' and row_security_active({int(oid)}::oid)"
     if session.rows(f"select {hides}")[0][0]:
-        yield "row security would hide rows from this role", "give it BYPASSRLS"
+        yield "permission", "row security would hide rows from this role", "give it BYPASSRLS"
     declared = ", ".join(
         f"({literal(name)}, {literal(data_type or '')})" for name, data_type in source.columns
     )
@@ -147,9 +180,9 @@ def _columns(session: Session, source: Source, oid: int) -> Iterator[tuple[str, 
     )
     for name, wanted, found, fits, may_read in rows:
         if found is None:
-            yield f"there is no column {name}", f"correct {source.location}"
+            yield "column", f"there is no column {name}", f"correct {source.location}"
         elif not fits:
-            yield f"column {name} is {found}, not {wanted}", f"correct {source.location}"
+            yield "column", f"column {name} is {found}, not {wanted}", f"correct {source.location}"
         elif not may_read:
             table = f"{source.schema}.{source.table}"
-            yield f"column {name} may not be read", f"grant select on {table}"
+            yield "permission", f"column {name} may not be read", f"grant select on {table}"

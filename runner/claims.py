@@ -21,8 +21,7 @@ from typing import Any
 from runner.audience_properties import Audience
 from runner.compiler import file_timestamp
 from runner.errors import ExportError
-from runner.file_modes import FileModes
-from runner.folders import NO_LINK, PRIVATE_FILE, Folder, file_errors, written_to
+from runner.folders import NO_LINK, PRIVATE_FILE, Folder, file_errors
 from runner.manifests import (
     LOCK,
     manifest_name,
@@ -106,7 +105,7 @@ class Claim:
             self.folder.flush()
 
     def discard(self) -> None:
-        """Remove what was staged, to make room for saying why."""
+        """Remove what was staged: to make room for saying why, or for another attempt."""
         for name in self.staging.names():
             if name != LOCK:
                 with suppress(ExportError):
@@ -114,24 +113,21 @@ class Claim:
 
 
 @contextmanager
-def claimed(
-    path: Path, audience: Audience, started_at: datetime, modes: FileModes
-) -> Iterator[Claim]:
+def claimed(folder: Folder, audience: Audience, started_at: datetime) -> Iterator[Claim]:
     """Take the second of `started_at` for a run, or the next free one; sweep up at the end.
 
     The staging folder is locked for as long as the run lives, by a lock that the kernel lets go
     of when it is killed. Raises `ExportError` if the folder cannot be written to. Files already
     published stay.
     """
-    with written_to(path, file_mode=modes.file, folder_mode=modes.folder) as folder:
-        _check_pointer(folder, audience.name)
-        claim, lock = _claim(folder, audience, started_at)
-        try:
-            yield claim
-        finally:
-            folder.drop(claim.staging.path.name)
-            os.close(claim.staging.descriptor)
-            os.close(lock)
+    _check_pointer(folder, audience.name)
+    claim, lock = _claim(folder, audience, started_at)
+    try:
+        yield claim
+    finally:
+        folder.drop(claim.staging.path.name)
+        os.close(claim.staging.descriptor)
+        os.close(lock)
 
 
 def _check_pointer(folder: Folder, audience: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -26,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Turn the marketplace database into push-audience CSV files.",
     epilog="Exit codes: 0 done, 1 failed (nothing published), 2 usage or configuration, "
-    "3 partial, 130, 143 and 129 interrupted.",
+    "3 partial, 4 locked by another run, 130, 143 and 129 interrupted.",
 )
 
 OPERATING = "Run and operate"
@@ -61,6 +62,8 @@ for _panel, _commands in COMMANDS.items():
 
 def main() -> None:
     """Entry point of the `audiences` script."""
+    # libraries' own warnings are no part of our log, and may hold what must not be shown
+    logging.lastResort = None
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _terminate)
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115

@@ -12,6 +12,7 @@ from typing import Any, ParamSpec
 import typer
 
 from runner.errors import EXIT_FAILED, AudienceError
+from runner.redaction import redacted, redacted_document
 
 P = ParamSpec("P")
 
@@ -46,6 +47,8 @@ def _tell_error(
 ) -> None:
     """One line on stderr in the log's format, as text with the source lines it is about below it;
     with --json a document of the usual shape."""
+    message = redacted(message)
+    excerpt = excerpt and redacted(excerpt)
     if options.get("log_format") == "json":
         from runner.logs import error_line
 
@@ -64,11 +67,16 @@ def _tell_error(
 
 
 def say_json(document: Any) -> None:
-    say(json.dumps(document, indent=2, ensure_ascii=False))
+    _say(json.dumps(redacted_document(document), indent=2, ensure_ascii=False))
 
 
 def say(text: str) -> None:
-    """Print on stdout. Whoever closed it, or let it fill, does not change what was done."""
+    """Print on stdout, without secrets."""
+    _say(redacted(text))
+
+
+def _say(text: str) -> None:
+    """Whoever closed stdout, or let it fill, does not change what was done."""
     try:
         typer.echo(text)
         sys.stdout.flush()

@@ -6,6 +6,7 @@ Statements are handed to the driver as they are: no parameter style is applied t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,13 +14,16 @@ from typing import Any
 
 import psycopg
 import sqlalchemy
-from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy.pool import QueuePool
 
-from runner.database_errors import redacted, translated_errors
-from runner.errors import AudienceError, ConnectionLost, DatabaseError, Location, ProfileError
+from runner.connections import check_url, connect, cut_at
+from runner.database_errors import translated_errors
+from runner.deadlines import Deadline
+from runner.errors import AudienceError, ConnectionLost, DatabaseError, DeadlinePassed, Location
 from runner.mapped_sql import MappedSql
 from runner.profiles import Target
+from runner.project import literal
+from runner.redaction import hide
 
 Buffer = bytes | bytearray | memoryview
 """What the driver hands out: one row of a COPY stream."""
@@ -50,13 +54,17 @@ class Server:
 class Session:
     """Every statement of a run goes through here, on one connection, in the order given.
 
-    Raises `DatabaseError` with the model's line where the server names a position, and
-    `ConnectionLost` when there is no session any more.
+    Raises `DatabaseError` with the model's line where the server names a position,
+    `ConnectionLost` when there is no session any more, and `DeadlinePassed`.
     """
 
-    def __init__(self, connection: sqlalchemy.Connection, target: Target) -> None:
+    def __init__(
+        self, connection: sqlalchemy.Connection, target: Target, deadline: Deadline | None = None
+    ) -> None:
         self._connection = connection
         self._target = target
+        self._deadline = deadline
+        self._limits: dict[str, int] = {}
 
     def execute(self, sql: str | MappedSql, where: Location | None = None) -> int:
         """Run a statement; the number of rows it touched."""
@@ -65,7 +73,7 @@ class Session:
     def rows(self, sql: str | MappedSql, where: Location | None = None) -> Sequence[Any]:
         """Run a small query and fetch it whole."""
         result = self._run(sql, where)
-        with translated_errors(self._target, sql, where):
+        with self._errors(sql, where):
             return result.fetchall()
 
     def table(
@@ -73,7 +81,7 @@ class Session:
     ) -> tuple[list[str], Sequence[Any]]:
         """Run a small query: the names of its columns, and its rows."""
         result = self._run(sql, where)
-        with translated_errors(self._target, sql, where):
+        with self._errors(sql, where):
             return list(result.keys()), result.fetchall()
 
     def columns(self, sql: str | MappedSql, where: Location | None = None) -> list[tuple[str, int]]:
@@ -89,10 +97,9 @@ class Session:
 
         An error while the blocks are used stops the stream on the server.
         """
-        driver = self._connection.connection.driver_connection
-        assert isinstance(driver, psycopg.Connection)
+        driver = self.driver
         with (
-            translated_errors(self._target, sql, where),
+            self._errors(sql, where),
             driver.cursor() as cursor,
             cursor.copy(sql.text) as copy,
         ):
@@ -100,7 +107,8 @@ class Session:
 
     @contextmanager
     def transaction(self, begin: str, end: str = "commit") -> Iterator[None]:
-        """Begin, and end so; on any error roll back."""
+        """Begin, and end so; on any error roll back. No statement lasts beyond the deadline."""
+        self._limit_statements()
         self.execute(begin)
         try:
             yield
@@ -117,8 +125,9 @@ class Session:
             yield
         except ConnectionLost:
             raise
-        except AudienceError:
-            self.execute("rollback to savepoint attempt")
+        except AudienceError as problem:
+            if not problem.is_transient:  # then there may be no session, and nothing to keep
+                self.execute("rollback to savepoint attempt")
             raise
         self.execute("release savepoint attempt")
 
@@ -129,9 +138,52 @@ class Session:
         )[0]
         return Server(*row)
 
+    @property
+    def driver(self) -> psycopg.Connection[Any]:
+        driver = self._connection.connection.driver_connection
+        assert isinstance(driver, psycopg.Connection)
+        return driver
+
+    def settle(self, application_name: str | None) -> None:
+        """Set what every session of the target sets."""
+        for statement in self._target.session_statements():
+            self.execute(statement)
+        if application_name:
+            self.rows(f"select set_config('application_name', {literal(application_name)}, false)")
+        if self._deadline:
+            names = ("statement_timeout", "lock_timeout")
+            lengths = [f"extract(epoch from current_setting('{one}')::interval)" for one in names]
+            found = self.rows(f"select {', '.join(lengths)}")[0]
+            self._limits = {
+                one: round(seconds * 1000) for one, seconds in zip(names, found, strict=True)
+            }
+
+    def _limit_statements(self) -> None:
+        """The target's own limits (0: none), or what is left until the deadline."""
+        if self._deadline is None:
+            return
+        self._deadline.check("beginning a transaction")
+        left = math.ceil(self._deadline.left * 1000) or 1
+        calls = [
+            f"set_config('{name}', '{min(limit or left, left)}', false)"
+            for name, limit in self._limits.items()
+        ]
+        self.rows(f"select {', '.join(calls)}")
+
+    @contextmanager
+    def _errors(self, sql: str | MappedSql, where: Location | None) -> Iterator[None]:
+        try:
+            with translated_errors(self._target, sql, where):
+                yield
+        except DatabaseError as problem:
+            # it was cut off, or the server ended the statement just then
+            if self._deadline and self._deadline.has_passed:
+                raise self._deadline.passed("running a statement") from problem
+            raise
+
     def _run(self, sql: str | MappedSql, where: Location | None) -> sqlalchemy.CursorResult[Any]:
         text = sql.text if isinstance(sql, MappedSql) else sql
-        with translated_errors(self._target, sql, where):
+        with self._errors(sql, where):
             return self._connection.exec_driver_sql(text, execution_options={"no_parameters": True})
 
     def _try_rollback(self) -> None:
@@ -145,16 +197,20 @@ class Session:
 
 
 @contextmanager
-def open_session(target: Target) -> Iterator[Session]:
+def open_session(
+    target: Target, *, deadline: Deadline | None = None, application_name: str | None = None
+) -> Iterator[Session]:
     """Connect, settle the session, and close it whatever happens.
 
     Raises `ProfileError` if the target's URL cannot be read, `ConnectionLost` if the server cannot
-    be reached or refuses us, `DatabaseError` for a setting or session statement that it refuses.
+    be reached or refuses us, `DeadlinePassed` if that takes too long, `DatabaseError` for a
+    setting or session statement that the server refuses.
     """
-    _check_url(target)
+    hide(target)
+    check_url(target)
     engine = sqlalchemy.create_engine(
         "postgresql+psycopg://",
-        creator=lambda: _connect(target),
+        creator=lambda: connect(target, deadline),
         poolclass=QueuePool,
         pool_size=1,
         max_overflow=0,
@@ -162,46 +218,27 @@ def open_session(target: Target) -> Iterator[Session]:
         isolation_level="AUTOCOMMIT",
     )
     try:
-        with translated_errors(target, "", None):
-            connection = engine.connect()
-        with connection:
-            session = Session(connection, target)
-            for statement in target.session_statements():
-                session.execute(statement)
-            yield session
+        with _connected(engine, target, deadline) as connection:
+            session = Session(connection, target, deadline)
+            with cut_at(deadline, session.driver):
+                session.settle(application_name)
+                yield session
     finally:
         engine.dispose()
 
 
-def _check_url(target: Target) -> None:
-    url = target.url.get_secret_value() if target.url else ""
+def _connected(
+    engine: sqlalchemy.Engine, target: Target, deadline: Deadline | None
+) -> sqlalchemy.Connection:
     try:
-        conninfo_to_dict(_libpq_url(url))
-    except (psycopg.Error, UnicodeError) as problem:
-        raise ProfileError(
-            f"the url of target {target.name} cannot be read: {redacted(target, str(problem))}",
-            mend="write postgresql://user:password@host:port/dbname, the password percent-encoded",
-        ) from None
-
-
-def _libpq_url(url: str) -> str:
-    return url.replace("postgresql+psycopg://", "postgresql://", 1)
-
-
-def _connect(target: Target) -> psycopg.Connection[Any]:
-    url = target.url.get_secret_value() if target.url else ""
-    return psycopg.connect(
-        _libpq_url(url),
-        **target.connection_parameters(),
-        connect_timeout=target.connect_timeout,
-        application_name="push-audiences",
-        client_encoding="UTF8",
-        # every statement is prepared: the server itself then refuses a second one behind it
-        prepare_threshold=0,
-        keepalives_idle=30,
-        keepalives_interval=10,
-        keepalives_count=3,
-    )
+        with translated_errors(target, "", None, is_connecting=True):
+            return engine.connect()
+    except DeadlinePassed:
+        raise
+    except DatabaseError as problem:
+        if deadline and deadline.has_passed:
+            raise deadline.passed("connecting") from problem
+        raise
 
 
 def _rows(copy: psycopg.Copy, connection: psycopg.pq.abc.PGconn) -> Iterator[Buffer]:

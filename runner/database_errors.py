@@ -1,58 +1,98 @@
-"""The one gate through which the driver's errors come, and the one place that hides secrets."""
+"""The one gate through which the driver's errors come: what they mean, without any row's data."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from urllib.parse import quote, unquote
 
 import psycopg
 import sqlalchemy
-from psycopg.conninfo import conninfo_to_dict
 
 from runner.errors import ConnectionLost, DatabaseError, Location
 from runner.mapped_sql import MappedSql
 from runner.profiles import Target
+from runner.redaction import redacted, redacted_quotation
+from runner.refusals import Refusal, refusal_of
 from runner.suspects import suspects
+
+TRANSIENT_STATES = ("57P01", "57P02", "57P03", "53300", "40001", "40P01")
+"""Shutdown, restart, too many connections, and what a standby does to readers in its way."""
 
 
 @contextmanager
 def translated_errors(
-    target: Target, sql: str | MappedSql, where: Location | None
+    target: Target, sql: str | MappedSql, where: Location | None, *, is_connecting: bool = False
 ) -> Iterator[None]:
-    """Turns whatever the driver raises into a `DatabaseError` without secrets."""
+    """Turns whatever the driver raises into a `DatabaseError` without secrets and row data."""
     try:
         yield
     except sqlalchemy.exc.DBAPIError as problem:
-        if isinstance(problem.orig, psycopg.Error):
-            raise _translated(target, problem.orig, sql, where) from None
-        raise
+        if not isinstance(problem.orig, psycopg.Error):
+            raise
+        orig = problem.orig
+        raise _translated(target, orig, sql, where, is_connecting=is_connecting) from None
     except psycopg.Error as problem:
-        raise _translated(target, problem, sql, where) from None
+        raise _translated(target, problem, sql, where, is_connecting=is_connecting) from None
 
 
 def _translated(
-    target: Target, problem: psycopg.Error, sql: str | MappedSql, where: Location | None
+    target: Target,
+    problem: psycopg.Error,
+    sql: str | MappedSql,
+    where: Location | None,
+    *,
+    is_connecting: bool,
 ) -> DatabaseError:
-    diagnosis = problem.diag
-    message = diagnosis.message_primary or str(problem)
-    if diagnosis.message_detail and problem.sqlstate != "23505":
-        message += f" ({diagnosis.message_detail})"
-    if problem.sqlstate:
-        message += f" [SQLSTATE {problem.sqlstate}]"
-    hint = f"hint: {diagnosis.message_hint}" if diagnosis.message_hint else None
-    kind = ConnectionLost if _is_lost(problem) else DatabaseError
+    message, hint = _told(problem)
+    lost = is_connecting or _is_lost(problem)
+    refusal = refusal_of(message) if lost and not problem.sqlstate else None
+    kind = ConnectionLost if lost else DatabaseError
     place, others = _place(sql, problem)
     compiled = _compiled_line(sql, problem)
     looked_at = "; ".join(part for part in (hint, others, compiled) if part)
     return kind(
-        redacted(target, message.strip()),
+        redacted_quotation(target, message) if is_connecting else redacted(message),
         sqlstate=problem.sqlstate,
+        is_transient=_is_transient(problem, refusal, is_connecting=is_connecting),
+        stage=refusal.stage if refusal else None,
         where=place or where or f"target {target.name}",
-        looked_at=redacted(target, looked_at) or None,
-        mend=_mend(message, problem.sqlstate),
+        looked_at=redacted(looked_at) or None,
+        mend=refusal.mend if refusal else _mend(message, problem.sqlstate),
     )
+
+
+# What is told of rows: nothing
+
+_QUOTING_ROWS = ("21", "22", "23", "44")
+_FOREIGN = ("P0", "38", "39", "HV")
+_QUOTED = re.compile(
+    '((?:parameter|encoding|column|relation|constraint|domain) "[^"]*")|["“„«].*["”“»]', re.DOTALL
+)
+
+
+def _told(problem: psycopg.Error) -> tuple[str, str | None]:
+    """Message and hint as they may be shown.
+
+    Errors in data (class 22, 23 ...) quote values of rows, so what they quote is left out, and
+    their detail; what functions raise (P0 ...) is written by somebody else, and left out whole.
+    """
+    diagnosis = problem.diag
+    state = problem.sqlstate or ""
+    if state.startswith(_FOREIGN):
+        message = "a function raised an error; its words may quote rows: see the server's log"
+        return f"{message} [SQLSTATE {state}]", None
+    message = (diagnosis.message_primary or str(problem)).strip()
+    if state.startswith(_QUOTING_ROWS):
+        message = _QUOTED.sub(lambda found: found[1] or '"..."', message)
+        message = re.sub(": 0x.*", ": ...", message)
+    elif diagnosis.message_detail:
+        message += f" ({diagnosis.message_detail})"
+    hint = f"hint: {diagnosis.message_hint}" if diagnosis.message_hint else None
+    return message + (f" [SQLSTATE {state}]" if state else ""), hint
+
+
+# What passes by itself
 
 
 def _is_lost(problem: psycopg.Error) -> bool:
@@ -61,6 +101,18 @@ def _is_lost(problem: psycopg.Error) -> bool:
     if state is None:
         return isinstance(problem, psycopg.OperationalError | psycopg.InterfaceError)
     return state.startswith("08") or state in ("57P01", "57P02", "57P03", "25P03", "25P04")
+
+
+def _is_transient(problem: psycopg.Error, refusal: Refusal | None, *, is_connecting: bool) -> bool:
+    """Of a connection that was refused libpq gives no SQLSTATE, so its words decide; one that was
+    there and is lost is worth another try."""
+    if problem.sqlstate:
+        return problem.sqlstate.startswith("08") or problem.sqlstate in TRANSIENT_STATES
+    if is_connecting:
+        return isinstance(problem, psycopg.errors.ConnectionTimeout) or (
+            refusal is not None and refusal.is_transient
+        )
+    return _is_lost(problem)
 
 
 def _place(sql: str | MappedSql, problem: psycopg.Error) -> tuple[Location | None, str | None]:
@@ -84,23 +136,13 @@ def _compiled_line(sql: str | MappedSql, problem: psycopg.Error) -> str | None:
     return f"line {sql.line_at(int(position) - 1)} of the compiled statement"
 
 
-_MENDS_BY_STATE = {
+_MENDS = {
     "42501": "grant the role USAGE on the schema and SELECT on the table",
     "42P01": "compare models/sources.yml with the database: audiences check",
     "42703": "correct the column's name; audiences check compares sources.yml with the database",
     "57014": "the statement took longer than statement_timeout of the target, or was cancelled",
     "55P03": "another session holds a lock; lock_timeout of the target says how long to wait",
     "53100": "the server's disk is full",
-}
-_MENDS_BY_WORDS = {
-    "password authentication failed": "correct user or password of the target",
-    "no password supplied": "give the target a password",
-    "does not exist": "correct the name in the target",
-    "onnection refused": "see that the server runs, and that host and port are right",
-    "could not translate host name": "correct the host's name in the target",
-    "failed to resolve host": "correct the host's name in the target",
-    "imeout": "is the host reachable from here? connect_timeout of the target is in seconds",
-    "invalid": "correct the target's url; a password in it must be percent-encoded",
 }
 
 
@@ -110,42 +152,4 @@ def _mend(message: str, sqlstate: str | None) -> str | None:
             "give the role BYPASSRLS, or, if its policies show it every row, set row_security: on "
             "in the target's settings"
         )
-    if sqlstate:
-        return _MENDS_BY_STATE.get(sqlstate)
-    return next((mend for words, mend in _MENDS_BY_WORDS.items() if words in message), None)
-
-
-def redacted(target: Target, text: str) -> str:
-    """`text` without any secret of the target, however it was spelled."""
-    for secret in _secrets(target):
-        text = text.replace(secret, "********")
-    return text
-
-
-def _secrets(target: Target) -> list[str]:
-    """Every text that must not be shown, longest first. Of a URL, all but what names the server:
-    libpq quotes any part of one that it cannot read."""
-    found = {one.get_secret_value() for one in (*target.hidden, target.password) if one}
-    if target.url:
-        url = target.url.get_secret_value()
-        found |= {url} | {piece for sign in "@:/?&=# " for piece in url.split(sign)}
-        found |= set(re.split(r"[@:/?&=#\s'\"]+", url))
-    spelled = {form for one in found for form in (one, quote(one, safe=""), unquote(one))}
-    if target.url:
-        spelled -= _server_names(target.url.get_secret_value())
-    return sorted((form for form in spelled if len(form) > 2), key=len, reverse=True)
-
-
-def _server_names(url: str) -> set[str]:
-    """The parts of a URL that say where, not with what right; the scheme and keywords too."""
-    try:
-        parts = conninfo_to_dict(url.replace("postgresql+psycopg://", "postgresql://", 1))
-    except (psycopg.Error, UnicodeError):
-        parts = {}
-    secret = " ".join(str(parts.pop(key, "")) for key in ("password", "sslpassword", "options"))
-    values = {str(value) for value in parts.values()}
-    names = values | {piece for value in values for piece in re.split(r"[,/]", value)}
-    return {name for name in names if name not in secret} | {
-        "postgresql", "postgresql+psycopg", "postgres", *parts,
-        "host", "port", "user", "dbname", "password", "sslmode",
-    }  # fmt: skip
+    return _MENDS.get(sqlstate or "")

@@ -15,6 +15,7 @@ EXIT_DONE = 0
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_PARTIAL = 3
+EXIT_LOCKED = 4
 
 
 EXCERPT_LINES = 3
@@ -63,6 +64,7 @@ class AudienceError(Exception):
     """
 
     exit_code = EXIT_FAILED
+    is_transient = False
 
     def __init__(
         self,
@@ -106,24 +108,53 @@ class ParameterError(UsageError):
     """A parameter is unknown, of the wrong type, out of bounds, or against a rule."""
 
 
+class LockedError(AudienceError):
+    """Another run of the same audience is at work. Nothing was read or written."""
+
+    exit_code = EXIT_LOCKED
+
+
 class DatabaseError(AudienceError):
-    """The server refused something, or could not be reached. The transaction was rolled back."""
+    """The server refused something, or could not be reached. The transaction was rolled back.
+
+    `is_transient`: it passes by itself, so a run may begin anew. `stage` is how far a connection
+    came that could not be made.
+    """
 
     def __init__(
         self,
         what: str,
         *,
         sqlstate: str | None = None,
+        is_transient: bool = False,
+        stage: str | None = None,
         where: Location | str | None = None,
         looked_at: str | None = None,
         mend: str | None = None,
     ) -> None:
         self.sqlstate = sqlstate
+        self.is_transient = is_transient
+        self.stage = stage
         super().__init__(what, where=where, looked_at=looked_at, mend=mend)
 
 
 class ConnectionLost(DatabaseError):
     """There is no session, or no longer: every later statement would fail as well."""
+
+
+class DeadlinePassed(ConnectionLost):
+    """The run's time is over, and its session with it. Nothing was published."""
+
+    def __init__(self, length: str, doing: str) -> None:
+        self.length = length
+        super().__init__(
+            f"deadline of {length} passed while {doing}; nothing was published",
+            mend="give it more time with --deadline, or with deadline in the target",
+        )
+
+    def during(self, doing: str) -> DeadlinePassed:
+        """The same, by one who knows better what was being done."""
+        return DeadlinePassed(self.length, doing)
 
 
 class DataTestError(AudienceError):

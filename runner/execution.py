@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from datetime import UTC, datetime
 
 from runner.audience_properties import FunnelStep, Output
-from runner.claims import Claim, claimed
+from runner.claims import Claim
 from runner.compiler import (
     PREPARATION,
     READ_ONLY_PREPARATION,
@@ -19,13 +19,18 @@ from runner.compiler import (
 )
 from runner.data_tests import DataTest, across_files, tests_of
 from runner.database import Session, open_session
-from runner.errors import AudienceError, UsageError
+from runner.deadlines import Deadline, seconds_of
+from runner.errors import AudienceError, LockedError, UsageError
 from runner.export import stream_into, stream_to
 from runner.loading import load_project
+from runner.locks import Contender, claimed_alone, lock_database
 from runner.mapped_sql import MappedSql
+from runner.profiles import Target
 from runner.progress import Progress, tell_outcome
 from runner.publication import publish, recorded
+from runner.redaction import hide
 from runner.results import CsvFile, DataTestResult, FunnelCount, RunResult
+from runner.retries import retried
 from runner.settings import Settings
 from runner.signals import uninterrupted
 from runner.testing import by_model, columns_result, evaluate, refuse_failed
@@ -37,9 +42,11 @@ def run(settings: Settings, *, reach: Reach = nullcontext) -> RunResult:
 
     `reach` starts the demo's server if the target is the demo.
 
-    Raises `UsageError` for what is wrong before anything is connected to. Later failures are
-    told by the result: `failed` means that nothing was published, `partial` that some types were.
+    Raises `UsageError` for what is wrong before anything is connected to, and `LockedError` if
+    another run of the audience is at work. Later failures are told by the result: `failed` means
+    that nothing was published, `partial` that some types were.
     """
+    hide(settings.target)
     clock = time.monotonic()
     started_at = datetime.now(UTC)
     project = load_project(settings.project_dir)
@@ -52,9 +59,9 @@ def run(settings: Settings, *, reach: Reach = nullcontext) -> RunResult:
     tests_of(compiled)  # what is wrong with a data test is told before anything is connected to
     progress = Progress(settings, compiled)
     progress.begin(compiled, started_at)
+    contender = _contender(progress, clock)
     try:
-        files = settings.target.files
-        claiming = claimed(settings.output_dir, compiled.audience, started_at, files)
+        claiming = claimed_alone(settings, compiled.audience, started_at, contender)
         # a dry run leaves no trace
         with nullcontext() if settings.is_dry_run else claiming as claim:
             if claim is not None and claim.started_at != started_at:  # that second was taken
@@ -63,13 +70,14 @@ def run(settings: Settings, *, reach: Reach = nullcontext) -> RunResult:
             progress.begin(compiled, started_at)
             with recorded(progress, claim, clock):
                 progress.tell_start()
-                with reach(settings.target) as target, open_session(target) as session:
-                    has_activity = _read(progress, session, claim)
+                with reach(settings.target) as target:
+                    has_activity = _attempts(progress, target, claim, contender)
+                contender.deadline.check("about to publish")
                 if has_activity and claim is not None:
                     with uninterrupted():
                         publish(progress, claim, clock)
             result = progress.result(clock, has_activity=has_activity)
-    except UsageError:
+    except (UsageError, LockedError):
         raise
     except (KeyboardInterrupt, SystemExit) as problem:
         if not progress.is_published:
@@ -79,6 +87,38 @@ def run(settings: Settings, *, reach: Reach = nullcontext) -> RunResult:
         result = progress.failed(clock, problem)
     tell_outcome(result)
     return result
+
+
+def _contender(progress: Progress, clock: float) -> Contender:
+    settings = progress.settings
+    seconds = settings.deadline_seconds or seconds_of(settings.target.deadline)
+    return Contender(
+        audience=progress.compiled.audience.name,
+        run_id=progress.run_id,
+        deadline=Deadline(seconds, clock + seconds),
+        patience=Deadline.after(settings.wait_seconds),
+        tell=progress.tell_waiting,
+    )
+
+
+def _attempts(
+    progress: Progress, target: Target, claim: Claim | None, contender: Contender
+) -> bool:
+    def attempt() -> bool:
+        return _attempt(progress, target, claim, contender)
+
+    return retried(attempt, contender.deadline, progress.tell_retry)
+
+
+def _attempt(progress: Progress, target: Target, claim: Claim | None, contender: Contender) -> bool:
+    """The run from its beginning up to publication. False if there was no activity."""
+    progress.restart()
+    name = contender.application_name
+    with open_session(target, deadline=contender.deadline, application_name=name) as session:
+        if claim is not None:
+            claim.discard()  # what a former attempt has staged
+            lock_database(session, target.profile, contender)
+        return _read(progress, session, claim)
 
 
 def _read(progress: Progress, session: Session, claim: Claim | None) -> bool:

@@ -14,8 +14,18 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from runner.parameters import milliseconds
+from runner.redaction import redacted, redacted_document
 
 LogFormat = Literal["text", "json"]
+
+
+class Redaction(logging.Filter):
+    """Hides secrets in whatever a handler is about to show."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = redacted(record.getMessage()), ()
+        record.fields = redacted_document(getattr(record, "fields", {}))
+        return True
 
 
 class TextFormatter(logging.Formatter):
@@ -84,6 +94,7 @@ def logging_to_stderr(log_format: LogFormat, *, is_quiet: bool) -> Iterator[None
     """Show the runner's events while this lasts."""
     logger = logging.getLogger("runner")
     handler = _handler(log_format, is_quiet=is_quiet)
+    handler.addFilter(Redaction())
     previous = logger.level, logger.propagate
     logger.addHandler(handler)
     is_progress = isinstance(handler, ProgressHandler)

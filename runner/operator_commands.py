@@ -17,6 +17,7 @@ from runner.options import (
     AudienceName,
     AutomationId,
     CoolingHours,
+    DeadlineLength,
     DryRun,
     KeepRuns,
     LogFormatName,
@@ -27,8 +28,10 @@ from runner.options import (
     Quiet,
     TargetName,
     Var,
+    Wait,
     filled,
     given_parameters,
+    seconds,
 )
 
 if TYPE_CHECKING:
@@ -46,6 +49,8 @@ def run(
     output_dir: OutputDir = ".script-outputs",
     dry_run: DryRun = False,
     all_or_nothing: AllOrNothing = False,
+    deadline: DeadlineLength = None,
+    wait: Wait = None,
     automation_id: AutomationId = None,
     keep_runs: KeepRuns = None,
     target: TargetName = None,
@@ -71,6 +76,8 @@ def run(
         is_all_or_nothing=all_or_nothing,
         automation_id=automation_id and filled("--automation-id", automation_id),
         keep_runs=keep_runs,
+        deadline_seconds=None if deadline is None else seconds("--deadline", deadline),
+        wait_seconds=0 if wait is None else seconds("--wait", wait),
     )
     return _run(settings, as_json=as_json, log_format=log_format, quiet=quiet)
 

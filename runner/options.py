@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from runner import completion
+from runner.deadlines import seconds_of
 from runner.errors import UsageError
 
 AudienceName = Annotated[
@@ -88,6 +89,14 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Same work and numbers, 
 AllOrNothing = Annotated[
     bool, typer.Option("--all-or-nothing", help="If one audience type fails, publish none.")
 ]
+DeadlineLength = Annotated[
+    str | None,
+    typer.Option("--deadline", metavar="TIME", help="Of the whole run: 90s, 10m. Default: 10 min."),
+]
+Wait = Annotated[
+    str | None,
+    typer.Option("--wait", metavar="TIME", help="For another run of the audience to end: 5m."),
+]
 AutomationId = Annotated[
     str | None, typer.Option("--automation-id", help="Noted in log, result and manifest.")
 ]
@@ -144,6 +153,13 @@ def given_parameters(
             raise UsageError(f"parameter {name} is given twice", mend="give it once")
         given[name] = value
     return given
+
+
+def seconds(option: str, text: str) -> float:
+    try:
+        return seconds_of(text)
+    except ValueError as problem:
+        raise UsageError(f"{option} {problem}", mend=f"give {option} a time such as 5m") from None
 
 
 def filled(option: str, value: str) -> str:

@@ -16,6 +16,7 @@ from jinja2 import StrictUndefined
 from jinja2.sandbox import SandboxedEnvironment
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
+from runner.deadlines import seconds_of
 from runner.errors import Location, ProfileError, did_you_mean
 from runner.file_modes import FileModes
 from runner.yaml_files import Loc, YamlDocument, read_yaml, validated
@@ -42,6 +43,7 @@ class Target(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
+    profile: str = ""
     type: Literal["demo", "postgres"]
     url: SecretStr | None = None
     host: str | None = None
@@ -55,6 +57,7 @@ class Target(BaseModel):
     sslkey: str | None = None
     db_schema: str = Field(default="public", alias="schema")
     connect_timeout: int = Field(default=10, ge=1, le=600)
+    deadline: str = "10min"
     statement_timeout: str = "10min"
     lock_timeout: str = "30s"
     hidden: list[SecretStr] = []  # what env_var() gave in settings and session
@@ -71,6 +74,12 @@ class Target(BaseModel):
             if name.lower() in FIXED_SETTINGS:
                 raise ValueError(f"{name} is the same in every run and cannot be set here")
         return settings
+
+    @field_validator("deadline")
+    @classmethod
+    def _is_a_length(cls, deadline: str) -> str:
+        seconds_of(deadline)
+        return deadline
 
     @model_validator(mode="after")
     def _is_reached_one_way(self) -> Target:
@@ -182,10 +191,10 @@ def _target(document: YamlDocument, at: Loc, render: _Renderer, *, is_offline: b
     given = document.data[at[0]][at[1]][at[2]]
     if not isinstance(given, dict):
         raise ProfileError("a target is a mapping", where=document.location(at))
-    for key in ("name", "hidden"):
+    for key in ("name", "profile", "hidden"):
         if key in given:
             raise ProfileError(f"unknown key {key!r}", where=document.location((*at, key)))
-    resolved = {**render.value(at, given), "name": at[2]}
+    resolved = {**render.value(at, given), "name": at[2], "profile": at[0]}
     resolved["hidden"] = render.hidden
     view = YamlDocument(document.path, {"target": resolved}, _moved(document.lines, at))
     target = validated(view, Target, ProfileError, at=("target",))

@@ -8,16 +8,17 @@ import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from runner import __version__
 from runner.audience_properties import Output
 from runner.compiler import CompiledAudience, inlined
 from runner.database import Server, Session
-from runner.errors import AudienceError, ConnectionLost, Location
+from runner.errors import AudienceError, ConnectionLost, DatabaseError, DeadlinePassed, Location
 from runner.parameters import instant
 from runner.results import (
+    Attempt,
     CsvFile,
     DataTestResult,
     FunnelCount,
@@ -41,6 +42,7 @@ class Progress:
     compiled: CompiledAudience
     identity: RunIdentity | None = None
     working_tables: str | None = None
+    attempts: list[Attempt] = field(default_factory=list)
     alive: list[str] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
     funnel: list[FunnelCount] = field(default_factory=list)
@@ -51,10 +53,9 @@ class Progress:
     is_published: bool = False
 
     def begin(self, compiled: CompiledAudience, started_at: datetime) -> None:
-        self.compiled = compiled
-        self.alive = [output.audience_type for output in compiled.audience.outputs]
+        self._given = self.compiled = compiled
         self.identity = RunIdentity(
-            run_id=str(uuid.uuid4()),
+            run_id=self.identity.run_id if self.identity else str(uuid.uuid4()),
             audience=compiled.audience.name,
             target=self.settings.target.name,
             started_at=started_at,
@@ -64,6 +65,37 @@ class Progress:
             automation_id=self.settings.automation_id,
             is_dry_run=self.settings.is_dry_run,
         )
+
+    def restart(self) -> None:
+        """Another attempt at the same run: what the last one did counts no more."""
+        self.compiled = self._given
+        self.alive = [output.audience_type for output in self.compiled.audience.outputs]
+        for done in (self.steps, self.funnel, self.files, self.failures, self.data_tests):
+            done.clear()
+        self.attempts.append(Attempt(datetime.now(UTC)))
+
+    def tell_retry(self, problem: DatabaseError, seconds: float) -> None:
+        self._end_attempt(problem, seconds)
+        _tell(
+            "retry",
+            f"attempt {len(self.attempts)} failed, the next one begins in {seconds:.1f} s: "
+            f"{problem}",
+            level=logging.WARNING,
+            attempt=len(self.attempts),
+            reason=str(problem),
+            sqlstate=problem.sqlstate,
+            ms=round(seconds * 1000),
+        )
+
+    def _end_attempt(self, problem: AudienceError, seconds: float = 0) -> None:
+        state = problem.sqlstate if isinstance(problem, DatabaseError) else None
+        self.attempts[-1:] = [
+            replace(one, reason=str(problem), sqlstate=state, waited_ms=round(seconds * 1000))
+            for one in self.attempts[-1:]
+        ]
+
+    def tell_waiting(self, who: str) -> None:
+        _tell("waiting", f"waiting: {who}", holder=who)
 
     def tell_start(self) -> None:
         assert self.identity is not None, "begin() comes first"
@@ -81,6 +113,11 @@ class Progress:
             server_version=server.version,
             working_tables=server.working_tables,
         )
+
+    @property
+    def run_id(self) -> str:
+        assert self.identity is not None, "begin() comes first"
+        return self.identity.run_id
 
     @property
     def started_at(self) -> datetime:
@@ -115,7 +152,7 @@ class Progress:
         except ConnectionLost:
             raise
         except AudienceError as problem:
-            if not has_begun:
+            if not has_begun or problem.is_transient:
                 raise
             self._drop(types, problem)
             if self.settings.is_all_or_nothing or not self.alive:
@@ -144,6 +181,8 @@ class Progress:
         rows: list[int | None] = [None]
         try:
             yield rows
+        except DeadlinePassed as problem:
+            raise problem.during(_doing(name, kind)) from None
         finally:
             done = Step(name, kind, rows[0], round((time.monotonic() - clock) * 1000))
             self.steps.append(done)
@@ -178,7 +217,10 @@ class Progress:
         return self._result(clock, status if has_activity else "no_activity")
 
     def failed(self, clock: float, problem: AudienceError) -> RunResult:
+        self._end_attempt(problem)
         messages = dict.fromkeys([*(one.message for one in self.failures), str(problem)])
+        if (count := len(self.attempts)) > 1:
+            messages[f"that was attempt {count} of the run"] = None
         return replace(
             self._result(clock, "failed"), csv_files=(), rows_by_type={}, error="; ".join(messages)
         )
@@ -201,6 +243,7 @@ class Progress:
             execution_time_ms=round((time.monotonic() - clock) * 1000),
             error="; ".join(one.message for one in self.failures) or None,
             failures=tuple(self.failures),
+            attempts=tuple(self.attempts),
             steps=tuple(self.steps),
             funnel=tuple(self.funnel),
             data_tests=tuple(self.data_tests),
@@ -213,6 +256,12 @@ def _opening(identity: RunIdentity) -> str:
     window = identity.parameters.window
     span = f", window from {instant(window.start)} to {instant(window.end)}" if window else ""
     return f"{identity.audience} on target {identity.target}, run {identity.run_id}{span}"
+
+
+def _doing(name: str, kind: StepKind) -> str:
+    verbs = {"prepare": "preparing", "tests": f"running {name}", "table": f"filling {name}"}
+    verbs["count"] = f"counting {name}"
+    return verbs.get(kind, f"writing {name}")
 
 
 def tell_outcome(result: RunResult) -> None:
@@ -232,6 +281,5 @@ def tell_outcome(result: RunResult) -> None:
 
 
 def _tell(event: str, message: str, *, level: int = logging.INFO, **fields: object) -> None:
-    """One event: a message for people, fields for machines. Never a secret, and no row data but
-    what the server itself quotes in an error."""
+    """One event: a message for people, fields for machines. Never row data."""
     log.log(level, message, extra={"event": event, "fields": fields})

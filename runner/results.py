@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from runner.errors import EXIT_DONE, EXIT_FAILED, EXIT_PARTIAL, Location
 from runner.parameters import CheckedParameters, instant
+from runner.redaction import redacted_document
 
 Status = Literal[
     "running", "publishing", "success", "no_activity", "partial", "failed", "interrupted", "died"
@@ -141,6 +142,24 @@ class DataTestResult:
 
 
 @dataclass(frozen=True)
+class Attempt:
+    """One try at the whole run. `reason` is why it failed; then milliseconds until the next."""
+
+    started_at: datetime
+    reason: str | None = None
+    sqlstate: str | None = None
+    waited_ms: int = 0
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "startedAt": instant(self.started_at),
+            "reason": self.reason,
+            "sqlstate": self.sqlstate,
+            "waitedMs": self.waited_ms,
+        }
+
+
+@dataclass(frozen=True)
 class RunIdentity:
     """What is known before anything is read."""
 
@@ -191,6 +210,7 @@ class RunResult:
     execution_time_ms: int = 0
     error: str | None = None
     failures: tuple[TypeFailure, ...] = ()
+    attempts: tuple[Attempt, ...] = ()
     steps: tuple[Step, ...] = ()
     funnel: tuple[FunnelCount, ...] = ()
     data_tests: tuple[DataTestResult, ...] = ()
@@ -212,7 +232,7 @@ class RunResult:
     def as_json(self, *, relative: bool = False) -> dict[str, Any]:
         """The result as one JSON document; `relative` gives file names only, for the manifest."""
         identity = self.identity.as_json() if self.identity else {}
-        return {
+        document: dict[str, Any] = {
             "success": self.success,
             "status": self.status,
             "csvFiles": [file.as_json(relative=relative) for file in self.csv_files],
@@ -225,9 +245,12 @@ class RunResult:
                 "rowsByType": self.rows_by_type,
                 "funnel": [count.as_json() for count in self.funnel],
                 "dataTests": [test.as_json() for test in self.data_tests],
+                "attempts": [attempt.as_json() for attempt in self.attempts],
                 "steps": [step.as_json() for step in self.steps],
                 "workingTables": self.working_tables,
                 "errors": [failure.as_json() for failure in self.failures],
                 "manifest": None if relative or not self.manifest else str(self.manifest),
             },
         }
+        redacted: dict[str, Any] = redacted_document(document)
+        return redacted

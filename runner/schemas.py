@@ -47,7 +47,7 @@ def _profiles() -> Schema:
     target = Target.model_json_schema()
     definitions = target.pop("$defs", {})
     properties = target["properties"]
-    for ours in ("name", "hidden"):
+    for ours in ("name", "profile", "hidden"):
         del properties[ours]
     target["required"] = ["type"]
     target["properties"] = {name: _or_jinja(one) for name, one in properties.items()}

@@ -12,10 +12,8 @@ from runner.profiles import Target
 
 @dataclass(frozen=True)
 class Settings:
-    """`as_of` None means the run's start. Parameters are still text, as they were given.
-
-    `keep_runs`: how many older runs stay in the folder after this one; None removes none.
-    """
+    """`as_of` None means the run's start, `deadline_seconds` None the target's deadline,
+    `keep_runs` None that older runs stay. Parameters are still text, as they were given."""
 
     project_dir: Path
     audience: str
@@ -27,3 +25,5 @@ class Settings:
     is_all_or_nothing: bool = False
     automation_id: str | None = None
     keep_runs: int | None = None
+    deadline_seconds: float | None = None
+    wait_seconds: float = 0

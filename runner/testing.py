@@ -65,6 +65,8 @@ def attempted(workspace: Workspace, tests: list[DataTest]) -> list[DataTestResul
         with workspace.session.savepoint():
             return evaluate(workspace.session, workspace.compiled, tests)
     except DatabaseError as problem:
+        if problem.is_transient:
+            raise  # the session is lost, or must begin anew
         if len(tests) == 1:
             return [_judged(tests[0], 0, error=str(problem))]
         return [found for test in tests for found in attempted(workspace, [test])]

@@ -20,6 +20,7 @@ from pytest_postgresql import factories
 
 from runner.embedded import EmbeddedServer
 from runner.profiles import Target
+from runner.redaction import SECRETS
 from tests.support import GOLDEN, Database, load_csv_folder, load_schema
 
 settings.register_profile("tests", deadline=None, suppress_health_check=list(HealthCheck))
@@ -38,6 +39,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture
 def fault_share(request: pytest.FixtureRequest) -> float:
     return float(request.config.getoption("--fault-share"))
+
+
+@pytest.fixture(autouse=True)
+def no_secrets_of_other_tests() -> Iterator[None]:
+    token = SECRETS.set(frozenset())
+    yield
+    SECRETS.reset(token)
 
 
 @dataclass(frozen=True)

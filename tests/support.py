@@ -6,7 +6,8 @@ import csv
 import json
 import shutil
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,7 +17,11 @@ import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
+from runner.audience_properties import Audience
+from runner.claims import Claim, claimed
 from runner.execution import run
+from runner.file_modes import FileModes
+from runner.folders import written_to
 from runner.profiles import Target
 from runner.results import RunResult
 from runner.settings import Settings
@@ -79,7 +84,7 @@ class Database:
         for name in ("password", "url"):
             if name in given:
                 given[name] = given[name].get_secret_value()
-        del given["name"], given["hidden"]
+        del given["name"], given["profile"], given["hidden"]
         folder.mkdir(exist_ok=True, parents=True)
         document = {"p": {"target": "test", "outputs": {"test": given}}}
         (folder / "profiles.yml").write_text(yaml.safe_dump(document))
@@ -346,3 +351,16 @@ def _copy_in(connection: psycopg.Connection, table: str, rows: list[Mapping[str,
 
 def hours_ago(hours: float, as_of: datetime = AS_OF) -> datetime:
     return as_of - timedelta(hours=hours)
+
+
+@contextmanager
+def claimed_in(
+    path: Path, audience: Audience, started_at: datetime, modes: FileModes | None = None
+) -> Iterator[Claim]:
+    """A claim in a folder, as a run has it but for the lock."""
+    settled = modes or FileModes()
+    with (
+        written_to(path, file_mode=settled.file, folder_mode=settled.folder) as folder,
+        claimed(folder, audience, started_at) as claim,
+    ):
+        yield claim

@@ -121,7 +121,7 @@ def test_check_says_what_to_mend(golden: Database, options: list[object], role: 
     users = load_project(ROOT).sources["marketplace", "users"].location
     assert f"there is no column first_name; correct {users}" in stdout
     assert "column name is bytea, not character varying" in stdout
-    assert "source public.offer_items: there is no such table" in stdout
+    assert "table public.offer_items: there is no such table" in stdout
 
 
 def test_check_names_missing_grants(golden: Database, role: str, tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_check_names_missing_grants(golden: Database, role: str, tmp_path: Path)
     profile = golden.profile(tmp_path / "reader", user=role, password="reader secret")
     code, stdout, _ = invoke("check", "--profiles-dir", profile, "--project-dir", ROOT)
     assert code == 1
-    assert "ok    source public.users" in stdout
+    assert "ok    table public.users" in stdout
     assert "grant select on public.offers" in stdout
 
 
@@ -141,7 +141,7 @@ def test_check_names_row_security(golden: Database, role: str, tmp_path: Path) -
     assert code == 1
     wrong = [line for line in stdout.splitlines() if line.startswith("wrong")]
     assert wrong == [
-        "wrong source public.users: row security would hide rows from this role; give it BYPASSRLS"
+        "wrong permission public.users: row security would hide rows from this role; give it BYPASSRLS"
     ]
 
 

@@ -55,7 +55,7 @@ def start(demo_dir: Path, out: Path, *more: str) -> subprocess.Popen[str]:
 
 
 def test_two_first_commands_at_once_both_make_six_files(demo_dir: Path, tmp_path: Path) -> None:
-    runs = [start(demo_dir, tmp_path / str(number)) for number in (1, 2)]
+    runs = [start(demo_dir, tmp_path / str(number), "--wait", "90s") for number in (1, 2)]
     for number, running in enumerate(runs, 1):
         stdout, stderr = running.communicate(timeout=120)
         assert running.returncode == 0, stderr

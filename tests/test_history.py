@@ -9,16 +9,15 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from runner.claims import claimed
 from runner.cli import app
 from runner.errors import UsageError
-from runner.file_modes import FileModes
 from runner.history import runs
 from runner.loading import load_project
 from tests.support import (
     AS_OF,
     ROOT,
     Database,
+    claimed_in,
     manifests,
     run_layer3,
     run_project,
@@ -112,7 +111,7 @@ def test_a_run_whose_process_is_gone_has_died_and_a_living_one_runs(
     run_project(project, database, out)
     running = {**manifests(out)[0], "status": "running", "csvFiles": []}
     audience = load_project(project).audience("tiny")
-    with claimed(out, audience, AS_OF, FileModes()) as claim:
+    with claimed_in(out, audience, AS_OF) as claim:
         claim.announce(running)
         assert runs(out)[-1].status == "running"
         assert runs(out)[-1].execution_time_ms is None

@@ -17,10 +17,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from runner.claims import Claim, claimed
+from runner.claims import Claim
 from runner.cli import app
 from runner.errors import ExportError, UsageError
-from runner.file_modes import FileModes
 from runner.folders import Folder
 from runner.loading import load_project
 from runner.manifests import LOCK, pointer_to
@@ -30,6 +29,7 @@ from tests.support import (
     AS_OF,
     ROOT,
     Database,
+    claimed_in,
     manifests,
     published,
     run_layer3,
@@ -299,7 +299,7 @@ def test_a_dead_runs_older_files_never_become_the_latest(
     die(out, "20200101T000000", "success")
     newer = pointer_to("tiny", "20210101T000000", manifests(out)[0])
     (out / "tiny.latest.json").write_text(json.dumps(newer))
-    with claimed(out, load_project(project).audience("tiny"), AS_OF, FileModes()):
+    with claimed_in(out, load_project(project).audience("tiny"), AS_OF):
         assert pointer(out)["timestamp"] == "20210101T000000"
 
 
@@ -307,7 +307,7 @@ def test_a_living_run_is_not_settled(database: Database, project: Path, out: Pat
     audience = load_project(project).audience("tiny")
     run_project(project, database, out)
     running = {**manifests(out)[0], "status": "running", "csvFiles": []}
-    with claimed(out, audience, AS_OF, FileModes()) as claim:
+    with claimed_in(out, audience, AS_OF) as claim:
         claim.announce(running)
         run_project(project, database, out)
         assert json.loads(claim.manifest_path.read_text())["status"] == "running"
@@ -498,7 +498,7 @@ def test_clean_never_removes_the_run_that_the_pointer_names(
 def test_clean_never_touches_a_running_run(database: Database, project: Path, out: Path) -> None:
     run_project(project, database, out)
     running = {**manifests(out)[0], "status": "running", "csvFiles": []}
-    with claimed(out, load_project(project).audience("tiny"), AS_OF, FileModes()) as claim:
+    with claimed_in(out, load_project(project).audience("tiny"), AS_OF) as claim:
         claim.announce(running)
         clean(out, keep_runs=1)
         assert claim.manifest_path.exists()
@@ -649,6 +649,6 @@ def test_a_read_only_folder_is_an_error(
         result = run_project(project, database, folder)
         assert (result.status, result.exit_code) == ("failed", 1)
         assert f"{folder}: cannot be written: Read-only file system" in (result.error or "") or (
-            f"{folder}/.tiny_" in (result.error or "")
+            f"{folder}/.tiny" in (result.error or "")
         )
     assert published(small_disk) == ["out"]

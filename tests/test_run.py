@@ -10,10 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from runner.claims import claimed
 from runner.errors import ExportError, UsageError
 from runner.execution import run
-from runner.file_modes import FileModes
 from runner.folders import Folder
 from runner.loading import load_project
 from runner.settings import Settings
@@ -22,6 +20,7 @@ from tests.support import (
     ROOT,
     Database,
     Marketplace,
+    claimed_in,
     hours_ago,
     manifests,
     only_outcome,
@@ -294,7 +293,7 @@ def test_two_runs_in_one_second_do_not_meet(database: Database, tmp_path: Path) 
 def test_a_second_that_another_run_has_claimed_is_left_to_it(tmp_path: Path) -> None:
     audience = load_project(ROOT).audience("layer3-behavior")
     start = datetime.now(UTC)
-    claims = [claimed(tmp_path, audience, start, FileModes()) for _ in range(2)]
+    claims = [claimed_in(tmp_path, audience, start) for _ in range(2)]
     with claims[0] as one, claims[1] as other:
         assert one.timestamp != other.timestamp
         assert other.started_at > start

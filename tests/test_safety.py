@@ -16,22 +16,22 @@ from pathlib import Path
 
 import pytest
 
-from runner.claims import Claim, claimed
+from runner.claims import Claim
 from runner.database import open_session
-from runner.database_errors import redacted
 from runner.embedded import EmbeddedServer, EmbeddedServerError, binaries
 from runner.errors import DatabaseError, ExportError, ProfileError, ProjectError, UsageError
 from runner.execution import run
-from runner.file_modes import FileModes
 from runner.folders import Folder
 from runner.loading import load_project
 from runner.profiles import Target, load_target
+from runner.redaction import hide, redacted
 from runner.settings import Settings
 from tests.support import (
     AS_OF,
     GOLDEN,
     ROOT,
     Database,
+    claimed_in,
     load_csv_folder,
     load_schema,
     only_outcome,
@@ -144,7 +144,7 @@ def test_no_piece_of_a_password_is_told(tmp_path: Path, url: str) -> None:
     for piece in ("s3crLONG", "ss#wQQ"):
         assert piece not in str(caught.value)
         assert piece not in repr(target)
-    assert "s3crLONG" not in redacted(target, f"told: {url}")
+    assert "s3crLONG" not in redacted(f"told: {url}")
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,8 @@ def test_compile_shows_no_variable_of_the_environment(
     target = load_target(tmp_path, None, is_offline=True)
     assert "s3crLONG" not in " ".join(target.session_statements())
     monkeypatch.setenv("DB_URL", "postgresql://localhost/x")
-    assert redacted(load_target(tmp_path, None), "s3crLONG") == "********"
+    hide(load_target(tmp_path, None))
+    assert redacted("s3crLONG") == "********"
 
 
 @pytest.mark.parametrize(
@@ -264,10 +265,10 @@ def test_a_signal_during_publication_comes_too_late(
 
 def test_a_living_runs_staging_is_not_swept(tmp_path: Path) -> None:
     audience = load_project(ROOT).audience("layer3-behavior")
-    with claimed(tmp_path, audience, AS_OF, FileModes()) as first:
+    with claimed_in(tmp_path, audience, AS_OF) as first:
         half = first.staging.path / "half"
         half.write_text("half")
-        with claimed(tmp_path, audience, AS_OF, FileModes()):
+        with claimed_in(tmp_path, audience, AS_OF):
             assert half.exists()
 
 
