@@ -212,6 +212,7 @@ def test_sigterm_leaves_no_session_after_two_seconds(
         outcomes[f"exit {process.returncode}, {status}"] += 1
         assert list(broken_promises(folder)) == []
     print(dict(outcomes))
-    # a signal that comes during publication comes too late
-    assert set(outcomes) <= {"exit 143, interrupted", "exit 0, success"}
+    # a signal that comes during publication comes too late, one after it ends Python's own end
+    too_late = {"exit 0, success", f"exit {-signal.SIGTERM}, success"}
+    assert set(outcomes) <= {"exit 143, interrupted", *too_late}
     assert outcomes["exit 143, interrupted"] > 0
