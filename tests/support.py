@@ -148,6 +148,12 @@ def only_outcome(folder: Path) -> str:
     return str(json.loads((folder / name).read_text())["status"])
 
 
+def csv_files(folder: Path) -> list[str]:
+    """Names of the CSV files in a folder, or of what a run has left there besides its manifest."""
+    names = published(folder)
+    return [name for name in names if not name.endswith(".json")]
+
+
 TINY_AUDIENCE = """
 audiences:
   - name: tiny
