@@ -92,6 +92,23 @@ LogFormatName = Annotated[
 ]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Only errors.")]
 
+# compare's own
+
+Ignore = Annotated[
+    list[str] | None,
+    typer.Option("--ignore", metavar="COLUMN", help="As if it were not there; repeatable."),
+]
+KeyColumn = Annotated[
+    str, typer.Option("--key", metavar="COLUMN", help="The column that tells users apart.")
+]
+TestFiles = Annotated[
+    bool, typer.Option("--test-files", help="Test files too, but for what is the run's start.")
+]
+ShowUsers = Annotated[
+    int,
+    typer.Option("--show-users", metavar="N", min=0, help="Name N users of each difference."),
+]
+
 
 def given_parameters(
     lookback: str | None, cooling: str | None, var: list[str] | None
