@@ -28,6 +28,7 @@ from runner.export import (
     uninterrupted,
     withdraw,
 )
+from runner.legacy import run_legacy, without_models
 from runner.loading import load_project
 from runner.mapped_sql import MappedSql
 from runner.progress import Progress, tell_outcome
@@ -51,10 +52,13 @@ def run(settings: Settings, *, reach: Reach = nullcontext) -> RunResult:
 
     def compiled_at(moment: datetime) -> CompiledAudience:
         as_of = settings.as_of or moment
+        if settings.engine == "v1":
+            return without_models(settings, project, as_of)
         return compile_audience(project, settings.audience, settings.parameters, as_of)
 
     compiled = compiled_at(started_at)
-    tests_of(compiled)  # what is wrong with a data test is told before anything is connected to
+    if settings.engine == "v2":
+        tests_of(compiled)  # what is wrong with one is told before anything is connected to
     progress = Progress(settings, compiled)
     progress.begin(compiled, started_at)
     try:
@@ -66,8 +70,7 @@ def run(settings: Settings, *, reach: Reach = nullcontext) -> RunResult:
                 compiled = compiled_at(started_at)
             progress.begin(compiled, started_at)
             progress.tell_start()
-            with reach(settings.target) as target, open_session(target) as session:
-                has_activity = _read(progress, session, claim)
+            has_activity = _make(progress, claim, reach)
             if has_activity and claim is not None:
                 with uninterrupted():
                     _publish(progress, claim, clock)
@@ -82,6 +85,15 @@ def run(settings: Settings, *, reach: Reach = nullcontext) -> RunResult:
         result = progress.failed(clock, problem)
     tell_outcome(result)
     return result
+
+
+def _make(progress: Progress, claim: Claim | None, reach: Reach) -> bool:
+    """Stage the files, by the engine that was chosen. False if there was nothing to put in."""
+    if claim is not None and progress.settings.engine == "v1":
+        run_legacy(progress, claim)
+        return True
+    with reach(progress.settings.target) as target, open_session(target) as session:
+        return _read(progress, session, claim)
 
 
 def _read(progress: Progress, session: Session, claim: Claim | None) -> bool:

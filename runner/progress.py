@@ -21,6 +21,7 @@ from runner.results import (
     CsvFile,
     DataTestResult,
     FunnelCount,
+    LegacyCommand,
     RunIdentity,
     RunResult,
     Status,
@@ -31,6 +32,7 @@ from runner.results import (
 from runner.settings import Settings
 
 log = logging.getLogger("runner.run")
+ENGINES = {"v1": "its legacy command", "v2": "its models"}
 
 
 @dataclass
@@ -48,6 +50,7 @@ class Progress:
     files: list[CsvFile] = field(default_factory=list)
     failures: list[TypeFailure] = field(default_factory=list)
     manifest: Path | None = None
+    legacy: LegacyCommand | None = None
 
     def begin(self, compiled: CompiledAudience, started_at: datetime) -> None:
         self.compiled = compiled
@@ -62,6 +65,7 @@ class Progress:
             models_hash=compiled.project.models_hash,
             automation_id=self.settings.automation_id,
             is_dry_run=self.settings.is_dry_run,
+            engine=self.settings.engine,
         )
 
     def tell_start(self) -> None:
@@ -80,6 +84,20 @@ class Progress:
             server_version=server.version,
             working_tables=server.working_tables,
         )
+
+    def tell_output(self, line: str) -> None:
+        """A line that the legacy command printed, secrets hidden."""
+        _tell("legacy_output", f"| {line}", line=line)
+
+    def tell_left_behind(self, names: list[str]) -> None:
+        """Files that the legacy command made beside those of the audience."""
+        if names:
+            _tell(
+                "legacy_left_behind",
+                f"not published, no file of this audience: {', '.join(names)}",
+                level=logging.WARNING,
+                files=names,
+            )
 
     @property
     def started_at(self) -> datetime:
@@ -193,13 +211,16 @@ class Progress:
             data_tests=tuple(self.data_tests),
             working_tables=self.working_tables,
             manifest=self.manifest,
+            legacy=self.legacy,
         )
 
 
 def _opening(identity: RunIdentity) -> str:
     window = identity.parameters.window
     span = f", window from {instant(window.start)} to {instant(window.end)}" if window else ""
-    return f"{identity.audience} on target {identity.target}, run {identity.run_id}{span}"
+    engine = f"engine {identity.engine} ({ENGINES[identity.engine]})"
+    run = f"target {identity.target}, run {identity.run_id}"
+    return f"{identity.audience} with {engine} on {run}{span}"
 
 
 def tell_outcome(result: RunResult) -> None:

@@ -12,7 +12,7 @@ from runner.errors import EXIT_DONE, EXIT_FAILED, EXIT_PARTIAL, Location
 from runner.parameters import CheckedParameters, instant
 
 Status = Literal["success", "no_activity", "partial", "failed"]
-StepKind = Literal["prepare", "table", "count", "tests", "file", "test_file"]
+StepKind = Literal["prepare", "table", "count", "tests", "file", "test_file", "legacy"]
 TestStatus = Literal["pass", "warn", "error"]
 
 
@@ -134,6 +134,17 @@ class DataTestResult:
 
 
 @dataclass(frozen=True)
+class LegacyCommand:
+    """The old engine's command as it was run; `exit_code` is None if it never ended by itself."""
+
+    command: tuple[str, ...]
+    exit_code: int | None
+
+    def as_json(self) -> dict[str, Any]:
+        return {"command": list(self.command), "exitCode": self.exit_code}
+
+
+@dataclass(frozen=True)
 class RunIdentity:
     """What is known before anything is read."""
 
@@ -146,6 +157,7 @@ class RunIdentity:
     models_hash: str
     automation_id: str | None
     is_dry_run: bool
+    engine: str
 
     def as_json(self) -> dict[str, Any]:
         window = self.parameters.window
@@ -155,6 +167,7 @@ class RunIdentity:
             "automationId": self.automation_id,
             "target": self.target,
             "dryRun": self.is_dry_run,
+            "engine": self.engine,
             "startedAt": instant(self.started_at),
             "asOf": instant(self.parameters.as_of),
             "window": {"start": instant(window.start), "end": instant(window.end)}
@@ -185,6 +198,7 @@ class RunResult:
     data_tests: tuple[DataTestResult, ...] = ()
     working_tables: str | None = None
     manifest: Path | None = None
+    legacy: LegacyCommand | None = None
 
     @property
     def success(self) -> bool:
@@ -216,6 +230,7 @@ class RunResult:
                 "dataTests": [test.as_json() for test in self.data_tests],
                 "steps": [step.as_json() for step in self.steps],
                 "workingTables": self.working_tables,
+                "legacy": self.legacy.as_json() if self.legacy else None,
                 "errors": [failure.as_json() for failure in self.failures],
                 "manifest": None if relative or not self.manifest else str(self.manifest),
             },

@@ -23,7 +23,7 @@ MODULES = [
     "sqlcheck", "graph", "compiler", "test_queries", "data_tests", "script", "results", "settings", "suspects",
     "database_errors", "database", "server_indexes", "workspace", "testing", "differences", "fixtures", "unit_tests",
     "mutation_check", "checks", "plans", "index_advice", "explanation", "tables", "preview", "export", "progress",
-    "execution", "embedded", "demo", "logs", "display", "unit_reports", "pytest_plugin", "options", "console",
+    "csv_records", "sides", "child", "legacy", "execution", "discrepancies", "tally", "comparison", "embedded", "demo", "logs", "display", "unit_reports", "pytest_plugin", "options", "console",
     "operator_commands", "analyst_commands", "inspection_commands", "cli",
 ]  # fmt: skip
 
