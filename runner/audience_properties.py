@@ -10,8 +10,9 @@ import re
 from string import Formatter
 from typing import Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from runner.errors import did_you_mean
 from runner.yaml_files import StrictModel
 
 IDENTIFIER = r"^[a-z_][a-z0-9_]{0,49}$"
@@ -203,6 +204,14 @@ class Audience(StrictModel):
     outputs: list[Output] = Field(min_length=1)
     test_row: TestRow
     legacy: Legacy | None = None
+
+    @field_validator("legacy")
+    @classmethod
+    def _names_parameters(cls, legacy: Legacy | None, info: ValidationInfo) -> Legacy | None:
+        known = {one.name for one in info.data.get("parameters", [])} | {"as_of", "output_dir"}
+        for name in sorted(legacy.placeholders - known if legacy else ()):
+            raise ValueError(f"{{{name}}} is no parameter; {did_you_mean(name, known)}")
+        return legacy
 
     def parameter(self, name: str) -> Parameter | None:
         return next((one for one in self.parameters if one.name == name), None)

@@ -239,7 +239,6 @@ def _check_audience(project: Project, audience: Audience) -> None:
                 where=project.audience_location(audience, "outputs", index, "columns"),
                 mend="add it to the columns, or name another key: of the audience",
             )
-    _check_legacy(project, audience)
     used = {column for output in audience.outputs for column in output.columns}
     for column in audience.test_row.columns:
         if column not in used:
@@ -248,16 +247,6 @@ def _check_audience(project: Project, audience: Audience) -> None:
                 where=project.audience_location(audience, "test_row"),
                 mend=did_you_mean(column, used),
             )
-
-
-def _check_legacy(project: Project, audience: Audience) -> None:
-    known = {one.name for one in audience.parameters} | {"as_of", "output_dir"}
-    for name in sorted(audience.legacy.placeholders - known if audience.legacy else ()):
-        raise ProjectError(
-            f"the legacy command names {{{name}}}, which is no parameter",
-            where=project.audience_location(audience, "legacy", "command"),
-            mend=did_you_mean(name, known),
-        )
 
 
 def _check_column(project: Project, model: str, column: str, where: Location) -> None:

@@ -468,7 +468,10 @@ def test_a_program_that_is_not_there_is_a_configuration_error(tmp_path: Path) ->
         ('{command: [x, "{}"]}', "no word with {placeholders}"),
         ('{command: ["{output_dir}"]}', "names the program"),
         ("{command: [x]}", "put {output_dir} into it"),
-        ('{command: [x, "{output_dir}", "{lookback}"]}', "names {lookback}, which is no parameter"),
+        (
+            '{command: [x, "{output_dir}", "{lookback}"]}',
+            "{lookback} is no parameter; known: as_of, output_dir",
+        ),
         ('{comand: [x, "{output_dir}"]}', "did you mean command?"),
     ],
 )
