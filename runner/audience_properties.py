@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import math
 import re
+from string import Formatter
 from typing import Literal
 
 from jinja2 import TemplateSyntaxError
 from jinja2.sandbox import SandboxedEnvironment
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from runner.errors import did_you_mean
 from runner.yaml_files import StrictModel
@@ -129,7 +130,12 @@ class Output(StrictModel):
 
     def file_name(self, timestamp: str, *, is_test: bool) -> str:
         """The name of its production or test file; nobody else makes one."""
-        return f"{self.file}{'_TEST' if is_test else ''}_{timestamp}.csv"
+        return f"{self.labels[is_test]}_{timestamp}.csv"
+
+    @property
+    def labels(self) -> tuple[str, str]:
+        """The names of its files without the time."""
+        return self.file, f"{self.file}_TEST"
 
     @property
     def ordering(self) -> list[tuple[str, str]]:
@@ -203,6 +209,44 @@ class TraceDefinition(StrictModel):
         return self
 
 
+class Legacy(StrictModel):
+    """The old engine's command: words, without a shell, with {placeholders} for parameters,
+    {as_of} and {output_dir}. `{{` and `}}` stand for braces."""
+
+    command: list[str] = Field(min_length=1)
+    timeout: str = Field(default="30min", pattern=r"^[1-9]\d{0,5}(s|min|h)$")
+
+    @field_validator("command")
+    @classmethod
+    def _can_be_filled(cls, command: list[str]) -> list[str]:
+        for word in command:
+            if not word.isprintable() or not all(map(_is_plain, Formatter().parse(word))):
+                raise ValueError(f"{word!r} is no word with {{placeholders}}")
+        if not command[0] or _placeholders(command[:1]):
+            raise ValueError("its first word names the program")
+        if "output_dir" not in _placeholders(command):
+            raise ValueError("it must be told where to write: put {output_dir} into it")
+        return command
+
+    @property
+    def placeholders(self) -> set[str]:
+        return _placeholders(self.command)
+
+    @property
+    def timeout_seconds(self) -> int:
+        number = self.timeout.rstrip("sminh")
+        return int(number) * {"s": 1, "min": 60, "h": 3600}[self.timeout.removeprefix(number)]
+
+
+def _is_plain(part: tuple[str, str | None, str | None, str | None]) -> bool:
+    _, name, format_spec, conversion = part
+    return name is None or bool(re.fullmatch(IDENTIFIER, name) and not (format_spec or conversion))
+
+
+def _placeholders(command: list[str]) -> set[str]:
+    return {name for word in command for _, name, _, _ in Formatter().parse(word) if name}
+
+
 class Audience(StrictModel):
     """What one run makes: parameters, outputs, test row, funnel. A new one needs no Python.
 
@@ -223,6 +267,15 @@ class Audience(StrictModel):
     line_ending: Literal["lf", "crlf"] = "lf"
     outputs: list[Output] = Field(min_length=1)
     test_row: TestRow
+    legacy: Legacy | None = None
+
+    @field_validator("legacy")
+    @classmethod
+    def _names_parameters(cls, legacy: Legacy | None, info: ValidationInfo) -> Legacy | None:
+        known = {one.name for one in info.data.get("parameters", [])} | {"as_of", "output_dir"}
+        for name in sorted(legacy.placeholders - known if legacy else ()):
+            raise ValueError(f"{{{name}}} is no parameter; {did_you_mean(name, known)}")
+        return legacy
 
     def parameter(self, name: str) -> Parameter | None:
         return next((one for one in self.parameters if one.name == name), None)

@@ -37,6 +37,7 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
     OPERATING: {
         "run": operator_commands.run,
         "check": operator_commands.check,
+        "compare": operator_commands.compare,
         "demo": operator_commands.demo_command,
     },
     KEEPING: {

@@ -29,8 +29,11 @@ def _summary(result: RunResult, *, is_demo: bool) -> Iterator[str]:
     identity = result.identity
     name = identity.audience if identity else "run"
     dry = ", dry run: no files" if identity and identity.is_dry_run else ""
-    mark = "DEMO data, not your users. " if is_demo else ""
+    mark = "DEMO data, not your users. " if is_demo and not result.legacy else ""
     yield f"{mark}{name}: {result.status.replace('_', ' ')}{dry}"
+    if result.legacy:
+        code = result.legacy.exit_code
+        yield f"engine   v1, legacy command, {'stopped' if code is None else f'exit code {code}'}"
     if identity and identity.parameters.window:
         window = identity.parameters.window
         yield f"window   {instant(window.start)} up to {instant(window.end)}"

@@ -22,11 +22,13 @@ from runner.database import Session, open_session
 from runner.deadlines import Deadline, seconds_of
 from runner.errors import AudienceError, LockedError, UsageError
 from runner.export import stream_into, stream_to
+from runner.legacy import run_legacy, without_models
 from runner.loading import load_project
 from runner.locks import Contender, claimed_alone, lock_database
 from runner.mapped_sql import MappedSql
 from runner.profiles import Target
 from runner.progress import Progress, tell_outcome
+from runner.project import Project
 from runner.publication import publish, recorded
 from runner.redaction import hide
 from runner.results import CsvFile, DataTestResult, FunnelCount, RunResult
@@ -51,12 +53,7 @@ def run(settings: Settings, *, reach: Reach = nullcontext) -> RunResult:
     started_at = datetime.now(UTC)
     project = load_project(settings.project_dir)
 
-    def compiled_at(moment: datetime) -> CompiledAudience:
-        as_of = settings.as_of or moment
-        return compile_audience(project, settings.audience, settings.parameters, as_of)
-
-    compiled = compiled_at(started_at)
-    tests_of(compiled)  # what is wrong with a data test is told before anything is connected to
+    compiled = _compiled(settings, project, started_at)
     progress = Progress(settings, compiled)
     progress.begin(compiled, started_at)
     contender = _contender(progress, clock)
@@ -66,12 +63,11 @@ def run(settings: Settings, *, reach: Reach = nullcontext) -> RunResult:
         with nullcontext() if settings.is_dry_run else claiming as claim:
             if claim is not None and claim.started_at != started_at:  # that second was taken
                 started_at = claim.started_at
-                compiled = compiled_at(started_at)
+                compiled = _compiled(settings, project, started_at)
             progress.begin(compiled, started_at)
             with recorded(progress, claim, clock):
                 progress.tell_start()
-                with reach(settings.target) as target:
-                    has_activity = _attempts(progress, target, claim, contender)
+                has_activity = _make(progress, claim, contender, reach)
                 contender.deadline.check("about to publish")
                 if has_activity and claim is not None:
                     with uninterrupted():
@@ -89,6 +85,16 @@ def run(settings: Settings, *, reach: Reach = nullcontext) -> RunResult:
     return result
 
 
+def _compiled(settings: Settings, project: Project, started_at: datetime) -> CompiledAudience:
+    """All that can be known and refused before anything is connected to."""
+    as_of = settings.as_of or started_at
+    if settings.engine == "v1":
+        return without_models(settings, project, as_of)
+    compiled = compile_audience(project, settings.audience, settings.parameters, as_of)
+    tests_of(compiled)
+    return compiled
+
+
 def _contender(progress: Progress, clock: float) -> Contender:
     settings = progress.settings
     seconds = settings.deadline_seconds or seconds_of(settings.target.deadline)
@@ -101,13 +107,18 @@ def _contender(progress: Progress, clock: float) -> Contender:
     )
 
 
-def _attempts(
-    progress: Progress, target: Target, claim: Claim | None, contender: Contender
-) -> bool:
-    def attempt() -> bool:
-        return _attempt(progress, target, claim, contender)
-
-    return retried(attempt, contender.deadline, progress.tell_retry)
+def _make(progress: Progress, claim: Claim | None, contender: Contender, reach: Reach) -> bool:
+    """Stage the files, by the engine that was chosen. False if there was nothing to put in."""
+    if claim is not None and progress.settings.engine == "v1":
+        progress.restart()
+        run_legacy(progress, claim, contender.deadline)
+        return True
+    with reach(progress.settings.target) as target:
+        return retried(
+            lambda: _attempt(progress, target, claim, contender),
+            contender.deadline,
+            progress.tell_retry,
+        )
 
 
 def _attempt(progress: Progress, target: Target, claim: Claim | None, contender: Contender) -> bool:

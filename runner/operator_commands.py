@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from runner.console import reported, say, say_json
-from runner.errors import EXIT_FAILED
+from runner.errors import EXIT_DONE, EXIT_FAILED
 from runner.options import (
     AllOrNothing,
     AsJson,
@@ -19,14 +20,18 @@ from runner.options import (
     CoolingHours,
     DeadlineLength,
     DryRun,
+    Ignore,
     KeepRuns,
+    KeyColumn,
     LogFormatName,
     LookbackHours,
     OutputDir,
     ProfilesDir,
     ProjectDir,
     Quiet,
+    ShowUsers,
     TargetName,
+    TestFiles,
     Var,
     Wait,
     filled,
@@ -63,7 +68,7 @@ def run(
     """Make an audience's CSV files from one snapshot of the database."""
     from runner.parameters import parse_as_of
     from runner.profiles import load_target
-    from runner.settings import Settings
+    from runner.settings import Settings, chosen_engine
 
     settings = Settings(
         project_dir=project_dir,
@@ -78,6 +83,7 @@ def run(
         keep_runs=keep_runs,
         deadline_seconds=None if deadline is None else seconds("--deadline", deadline),
         wait_seconds=0 if wait is None else seconds("--wait", wait),
+        engine=chosen_engine(os.environ),
     )
     return _run(settings, as_json=as_json, log_format=log_format, quiet=quiet)
 
@@ -121,6 +127,37 @@ def check(
     else:
         say(check_list(checks))
     return 0 if all(check.is_ok for check in checks) else EXIT_FAILED
+
+
+@reported
+def compare(
+    a: Annotated[Path, typer.Argument(metavar="A", help="A run: folder, manifest or CSV file.")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="The run to hold against it.")],
+    ignore: Ignore = None,
+    key: KeyColumn = "user_id",
+    test_files: TestFiles = False,
+    show_users: ShowUsers = 0,
+    project_dir: ProjectDir = Path(),
+    as_json: AsJson = False,
+) -> int:
+    """What differs between two runs, user by user: exit code 0 equal, 1 different."""
+    from runner.comparison import compare as compare_sides
+    from runner.discrepancies import comparison_text
+
+    comparison = compare_sides(
+        a,
+        b,
+        key=key,
+        ignored=ignore or (),
+        with_test_files=test_files,
+        project_dir=project_dir,
+        examples=show_users,
+    )
+    if as_json:
+        say_json(comparison.as_json())
+    else:
+        say(comparison_text(comparison))
+    return EXIT_DONE if comparison.is_equal else EXIT_FAILED
 
 
 @reported

@@ -137,6 +137,22 @@ CleanedAudience = Annotated[
 KeptRuns = Annotated[int, typer.Option("--keep-runs", metavar="N", min=1, help="Of each audience.")]
 Limit = Annotated[int, typer.Option("--limit", metavar="N", min=1, help="The newest N runs.")]
 OnlyShow = Annotated[bool, typer.Option("--dry-run", help="Show what would be removed.")]
+# compare's own
+
+Ignore = Annotated[
+    list[str] | None,
+    typer.Option("--ignore", metavar="COLUMN", help="As if it were not there; repeatable."),
+]
+KeyColumn = Annotated[
+    str, typer.Option("--key", metavar="COLUMN", help="The column that tells users apart.")
+]
+TestFiles = Annotated[
+    bool, typer.Option("--test-files", help="Test files too, but for what is the run's start.")
+]
+ShowUsers = Annotated[
+    int,
+    typer.Option("--show-users", metavar="N", min=0, help="Name N users of each difference."),
+]
 
 
 def given_parameters(

@@ -16,12 +16,12 @@ from runner.audience_properties import Output
 from runner.compiler import CompiledAudience, inlined
 from runner.database import Server, Session
 from runner.errors import AudienceError, ConnectionLost, DatabaseError, DeadlinePassed, Location
-from runner.parameters import instant
 from runner.results import (
     Attempt,
     CsvFile,
     DataTestResult,
     FunnelCount,
+    LegacyCommand,
     RunIdentity,
     RunResult,
     Status,
@@ -51,6 +51,7 @@ class Progress:
     failures: list[TypeFailure] = field(default_factory=list)
     manifest: Path | None = None
     is_published: bool = False
+    legacy: LegacyCommand | None = None
 
     def begin(self, compiled: CompiledAudience, started_at: datetime) -> None:
         self._given = self.compiled = compiled
@@ -64,6 +65,7 @@ class Progress:
             models_hash=compiled.project.models_hash,
             automation_id=self.settings.automation_id,
             is_dry_run=self.settings.is_dry_run,
+            engine=self.settings.engine,
         )
 
     def restart(self) -> None:
@@ -99,7 +101,7 @@ class Progress:
 
     def tell_start(self) -> None:
         assert self.identity is not None, "begin() comes first"
-        _tell("run_started", _opening(self.identity), **self.identity.as_json())
+        _tell("run_started", self.identity.in_words, **self.identity.as_json())
 
     def use(self, server: Server) -> None:
         """Settle how models are held on this server."""
@@ -113,6 +115,20 @@ class Progress:
             server_version=server.version,
             working_tables=server.working_tables,
         )
+
+    def tell_output(self, line: str) -> None:
+        """A line that the legacy command printed, secrets hidden."""
+        _tell("legacy_output", f"| {line}", line=line)
+
+    def tell_left_behind(self, names: list[str]) -> None:
+        """Files that the legacy command made beside those of the audience."""
+        if names:
+            _tell(
+                "legacy_left_behind",
+                f"not published, no file of this audience: {', '.join(names)}",
+                level=logging.WARNING,
+                files=names,
+            )
 
     @property
     def run_id(self) -> str:
@@ -249,13 +265,8 @@ class Progress:
             data_tests=tuple(self.data_tests),
             working_tables=self.working_tables,
             manifest=self.manifest,
+            legacy=self.legacy,
         )
-
-
-def _opening(identity: RunIdentity) -> str:
-    window = identity.parameters.window
-    span = f", window from {instant(window.start)} to {instant(window.end)}" if window else ""
-    return f"{identity.audience} on target {identity.target}, run {identity.run_id}{span}"
 
 
 def _doing(name: str, kind: StepKind) -> str:

@@ -20,7 +20,8 @@ Status = Literal[
 """The first two are a living run's; `interrupted` is a signal's, `died` a killed run's."""
 PUBLISHED: tuple[Status, ...] = ("success", "partial")
 UNFINISHED: tuple[Status, ...] = ("running", "publishing")
-StepKind = Literal["prepare", "table", "count", "tests", "file", "test_file"]
+StepKind = Literal["prepare", "table", "count", "tests", "file", "test_file", "legacy"]
+ENGINES = {"v1": "its legacy command", "v2": "its models"}
 TestStatus = Literal["pass", "warn", "error"]
 
 
@@ -160,6 +161,17 @@ class Attempt:
 
 
 @dataclass(frozen=True)
+class LegacyCommand:
+    """The old engine's command as it was run; `exit_code` is None if it never ended by itself."""
+
+    command: tuple[str, ...]
+    exit_code: int | None
+
+    def as_json(self) -> dict[str, Any]:
+        return {"command": list(self.command), "exitCode": self.exit_code}
+
+
+@dataclass(frozen=True)
 class RunIdentity:
     """What is known before anything is read."""
 
@@ -172,8 +184,17 @@ class RunIdentity:
     models_hash: str
     automation_id: str | None
     is_dry_run: bool
+    engine: str
     host: str = field(default_factory=socket.gethostname)
     pid: int = field(default_factory=os.getpid)
+
+    @property
+    def in_words(self) -> str:
+        """Which run this is, for the first line of its log."""
+        window = self.parameters.window
+        span = f", window from {instant(window.start)} to {instant(window.end)}" if window else ""
+        engine = f"engine {self.engine} ({ENGINES[self.engine]})"
+        return f"{self.audience} with {engine} on target {self.target}, run {self.run_id}{span}"
 
     def as_json(self) -> dict[str, Any]:
         window = self.parameters.window
@@ -183,6 +204,7 @@ class RunIdentity:
             "automationId": self.automation_id,
             "target": self.target,
             "dryRun": self.is_dry_run,
+            "engine": self.engine,
             "startedAt": instant(self.started_at),
             "asOf": instant(self.parameters.as_of),
             "window": {"start": instant(window.start), "end": instant(window.end)}
@@ -216,6 +238,7 @@ class RunResult:
     data_tests: tuple[DataTestResult, ...] = ()
     working_tables: str | None = None
     manifest: Path | None = None
+    legacy: LegacyCommand | None = None
 
     @property
     def success(self) -> bool:
@@ -248,6 +271,7 @@ class RunResult:
                 "attempts": [attempt.as_json() for attempt in self.attempts],
                 "steps": [step.as_json() for step in self.steps],
                 "workingTables": self.working_tables,
+                "legacy": self.legacy.as_json() if self.legacy else None,
                 "errors": [failure.as_json() for failure in self.failures],
                 "manifest": None if relative or not self.manifest else str(self.manifest),
             },

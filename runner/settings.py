@@ -6,8 +6,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Literal, cast, get_args
 
+from runner.errors import UsageError
 from runner.profiles import Target
+
+Engine = Literal["v1", "v2"]
+"""v1 is the audience's legacy command, v2 its models."""
+ENGINE_VARIABLE = "AUTOMATION_ENGINE_VERSION"
+
+
+def chosen_engine(environment: Mapping[str, str]) -> Engine:
+    """What AUTOMATION_ENGINE_VERSION says, v2 if it is not set. Raises `UsageError`."""
+    given = environment.get(ENGINE_VARIABLE, "v2")
+    if given not in get_args(Engine):
+        raise UsageError(
+            f"{ENGINE_VARIABLE} is {given!r}",
+            mend="set it to v1 (the legacy command) or v2 (the models), or not at all",
+        )
+    return cast(Engine, given)
 
 
 @dataclass(frozen=True)
@@ -27,3 +44,4 @@ class Settings:
     keep_runs: int | None = None
     deadline_seconds: float | None = None
     wait_seconds: float = 0
+    engine: Engine = "v2"

@@ -25,10 +25,11 @@ MODULES = [
     "settlement", "claims", "retention", "history", "suspects", "refusals", "database_errors", "connections",
     "database", "server_indexes", "workspace", "testing", "differences", "fixtures", "unit_tests", "mutation_check",
     "checks", "plans", "index_advice", "explanation", "tables", "preview", "rules", "traces", "sightings", "gates",
-    "tracing", "verdicts", "export", "locks", "progress", "retries", "publication", "execution", "embedded", "demo",
-    "logs", "display", "folder_display", "lineage", "drawing", "entries", "wording", "catalogue", "past_runs",
-    "charts", "docs_page", "unit_reports", "pytest_plugin", "options", "console", "operator_commands",
-    "folder_commands", "analyst_commands", "inspection_commands", "cli",
+    "tracing", "verdicts", "export", "locks", "progress", "csv_records", "sides", "child", "legacy", "retries",
+    "publication", "execution", "discrepancies", "tally", "comparison", "embedded", "demo", "logs", "display",
+    "folder_display", "lineage", "drawing", "entries", "wording", "catalogue", "past_runs", "charts", "docs_page",
+    "unit_reports", "pytest_plugin", "options", "console", "operator_commands", "folder_commands", "analyst_commands",
+    "inspection_commands", "cli",
 ]  # fmt: skip
 
 
