@@ -15,6 +15,7 @@ from jinja2.sandbox import SandboxedEnvironment
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from runner.errors import did_you_mean
+from runner.guard_properties import SizeGuard
 from runner.yaml_files import StrictModel
 
 IDENTIFIER = r"^[a-z_][a-z0-9_]{0,49}$"
@@ -99,7 +100,8 @@ class Output(StrictModel):
     """One audience type: its final model, its file, its columns in order, its row order.
 
     A text in a column of `escape_formulas` that a spreadsheet would take for a formula gets a
-    single quote in front, as OWASP advises against CSV injection.
+    single quote in front, as OWASP advises against CSV injection. `size_guard: false` lets any
+    number of rows through.
     """
 
     audience_type: str = Field(pattern=IDENTIFIER)
@@ -108,6 +110,7 @@ class Output(StrictModel):
     columns: list[str] = Field(min_length=1)
     order_by: list[str] = Field(min_length=1)
     escape_formulas: list[str] = []
+    size_guard: SizeGuard | Literal[False] = SizeGuard()
 
     @field_validator("order_by")
     @classmethod

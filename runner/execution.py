@@ -21,13 +21,14 @@ from runner.data_tests import DataTest, across_files, tests_of
 from runner.database import Session, open_session
 from runner.deadlines import Deadline, seconds_of
 from runner.errors import AudienceError, LockedError, UsageError
+from runner.events import tell_outcome
 from runner.export import stream_into, stream_to
 from runner.legacy import run_legacy, without_models
 from runner.loading import load_project
 from runner.locks import Contender, claimed_alone, lock_database
 from runner.mapped_sql import MappedSql
 from runner.profiles import Target
-from runner.progress import Progress, tell_outcome
+from runner.progress import Progress
 from runner.project import Project
 from runner.publication import publish, recorded
 from runner.redaction import hide
@@ -35,6 +36,7 @@ from runner.results import CsvFile, DataTestResult, FunnelCount, RunResult
 from runner.retries import retried
 from runner.settings import Settings
 from runner.signals import uninterrupted
+from runner.size_guards import judge, refuse
 from runner.testing import by_model, columns_result, evaluate, refuse_failed
 from runner.workspace import Reach
 
@@ -100,7 +102,7 @@ def _contender(progress: Progress, clock: float) -> Contender:
     seconds = settings.deadline_seconds or seconds_of(settings.target.deadline)
     return Contender(
         audience=progress.compiled.audience.name,
-        run_id=progress.run_id,
+        run_id=progress.run.run_id,
         deadline=Deadline(seconds, clock + seconds),
         patience=Deadline.after(settings.wait_seconds),
         tell=progress.tell_waiting,
@@ -238,15 +240,17 @@ def _settle(progress: Progress, results: list[DataTestResult]) -> None:
 
 
 def _export(progress: Progress, session: Session, claim: Claim | None, output: Output) -> None:
-    """Production file, then test file, of one audience type."""
+    """Production file, if its size is let through, then test file, of one audience type."""
     compiled = progress.compiled
+    select = compiled.export_select(output)
+    production = _stream(progress, session, claim, output, select, is_test=False)
+    folder = progress.settings.output_dir
+    judgement = judge(output, production.row_count, progress.run, folder)
+    progress.sized(judgement)
+    refuse(judgement, compiled.output_location(output))
     test_row = compiled.test_row_select(output, progress.started_at)
-    selects = {False: compiled.export_select(output), True: test_row}
-    files = [
-        _stream(progress, session, claim, output, select, is_test=is_test)
-        for is_test, select in selects.items()
-    ]
-    progress.files.extend(files)
+    test = _stream(progress, session, claim, output, test_row, is_test=True)
+    progress.files.extend([production, test])
 
 
 def _stream(

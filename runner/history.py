@@ -40,6 +40,7 @@ class PastRun:
     error: str | None
     automation_id: str | None
     models_hash: str
+    accepted_size: str | None
     manifest: Path
 
     @property
@@ -62,6 +63,7 @@ class PastRun:
             "error": self.error,
             "automationId": self.automation_id,
             "modelsHash": self.models_hash,
+            "acceptedSize": self.accepted_size,
             "manifest": str(self.manifest),
         }
 
@@ -88,6 +90,14 @@ def runs(folder: Path, audience: str | None = None, limit: int | None = None) ->
     No folder yet means no run yet. Raises `UsageError` if it is there and cannot be read.
     """
     return read_history(folder, audience, limit).runs
+
+
+def newest_runs(folder: Path, audience: str) -> Iterator[PastRun]:
+    """The runs of an audience, newest first, each read when it is asked for. Broken manifests are
+    passed over."""
+    if folder.exists():
+        with read_from(folder) as opened:
+            yield from (found for found in _past(opened, audience) if isinstance(found, PastRun))
 
 
 def read_history(folder: Path, audience: str | None = None, limit: int | None = None) -> History:
@@ -134,5 +144,6 @@ def _past_run(folder: Folder, manifest: Manifest) -> PastRun:
         error=document.error,
         automation_id=origin.automation_id,
         models_hash=origin.models_hash,
+        accepted_size=origin.accepted_size,
         manifest=folder.path / manifest.name,
     )

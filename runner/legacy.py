@@ -27,6 +27,7 @@ from runner.compiler import CompiledAudience
 from runner.csv_records import opened
 from runner.deadlines import Deadline
 from runner.errors import AudienceError, ExportError, Location, UsageError
+from runner.events import tell_left_behind, tell_output
 from runner.export import stream_into
 from runner.graph import Graph
 from runner.parameters import check_parameters, instant
@@ -94,7 +95,7 @@ def run_legacy(progress: Progress, claim: Claim, deadline: Deadline) -> None:
     command = _filled(legacy, progress, folder)
     shown = tuple(map(redacted, command))
     progress.legacy = LegacyCommand(shown, None)
-    output = Output(redacted, progress.tell_output)
+    output = Output(redacted, tell_output)
     with progress.step("legacy command", "legacy"):
         code = _run(progress, command, output, deadline)
     progress.legacy = LegacyCommand(shown, code)
@@ -192,7 +193,7 @@ def _collect(progress: Progress, claim: Claim, folder: Path) -> None:
             mine = _made_for(progress, output, named)
             progress.files.extend(_staged(progress, claim, output, one) for one in mine)
             taken += [one.path for one in mine]
-    progress.tell_left_behind([path.name for path in made if path not in taken])
+    tell_left_behind([path.name for path in made if path not in taken])
 
 
 def _made_for(progress: Progress, output: OutputFile, named: list[NamedCsv]) -> list[NamedCsv]:

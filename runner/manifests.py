@@ -58,6 +58,7 @@ class Origin(_Lenient):
     started_at: datetime = Field(alias="startedAt")
     as_of: datetime = Field(alias="asOf")
     target: str
+    accepted_size: str | None = Field(default=None, alias="acceptedSize")
     automation_id: str | None = Field(default=None, alias="automationId")
     parameters: dict[str, Any]
     rows_by_type: dict[str, int] = Field(default={}, alias="rowsByType")

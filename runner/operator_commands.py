@@ -12,6 +12,7 @@ import typer
 from runner.console import reported, say, say_json
 from runner.errors import EXIT_DONE, EXIT_FAILED
 from runner.options import (
+    AcceptSize,
     AllOrNothing,
     AsJson,
     AsOf,
@@ -58,6 +59,7 @@ def run(
     wait: Wait = None,
     automation_id: AutomationId = None,
     keep_runs: KeepRuns = None,
+    accept_size: AcceptSize = None,
     target: TargetName = None,
     project_dir: ProjectDir = Path(),
     profiles_dir: ProfilesDir = None,
@@ -81,6 +83,7 @@ def run(
         is_all_or_nothing=all_or_nothing,
         automation_id=automation_id and filled("--automation-id", automation_id),
         keep_runs=keep_runs,
+        accepted_size=filled("--accept-size", accept_size) if accept_size is not None else None,
         deadline_seconds=None if deadline is None else seconds("--deadline", deadline),
         wait_seconds=0 if wait is None else seconds("--wait", wait),
         engine=chosen_engine(os.environ),

@@ -104,6 +104,10 @@ KeepRuns = Annotated[
     int | None,
     typer.Option("--keep-runs", metavar="N", min=1, help="Remove older runs after this one."),
 ]
+AcceptSize = Annotated[
+    str | None,
+    typer.Option("--accept-size", metavar="WHY", help="Pass over size guards once; noted."),
+]
 LogFormatName = Annotated[
     Literal["text", "json"], typer.Option("--log-format", help="Of the log on stderr.")
 ]

@@ -1,4 +1,4 @@
-"""What a run has done so far, and the telling of it: the only module that logs."""
+"""What a run has done so far, and the telling of it."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from runner.audience_properties import Output
 from runner.compiler import CompiledAudience, inlined
 from runner.database import Server, Session
 from runner.errors import AudienceError, ConnectionLost, DatabaseError, DeadlinePassed, Location
+from runner.events import tell
 from runner.results import (
     Attempt,
     CsvFile,
@@ -30,8 +31,7 @@ from runner.results import (
     TypeFailure,
 )
 from runner.settings import Settings
-
-log = logging.getLogger("runner.run")
+from runner.size_guards import Judgement
 
 
 @dataclass
@@ -47,6 +47,7 @@ class Progress:
     steps: list[Step] = field(default_factory=list)
     funnel: list[FunnelCount] = field(default_factory=list)
     data_tests: list[DataTestResult] = field(default_factory=list)
+    size_guards: list[Judgement] = field(default_factory=list)
     files: list[CsvFile] = field(default_factory=list)
     failures: list[TypeFailure] = field(default_factory=list)
     manifest: Path | None = None
@@ -66,19 +67,27 @@ class Progress:
             automation_id=self.settings.automation_id,
             is_dry_run=self.settings.is_dry_run,
             engine=self.settings.engine,
+            accepted_size=self.settings.accepted_size,
         )
 
     def restart(self) -> None:
         """Another attempt at the same run: what the last one did counts no more."""
         self.compiled = self._given
         self.alive = [output.audience_type for output in self.compiled.audience.outputs]
-        for done in (self.steps, self.funnel, self.files, self.failures, self.data_tests):
+        for done in (
+            self.steps,
+            self.funnel,
+            self.files,
+            self.failures,
+            self.data_tests,
+            self.size_guards,
+        ):
             done.clear()
         self.attempts.append(Attempt(datetime.now(UTC)))
 
     def tell_retry(self, problem: DatabaseError, seconds: float) -> None:
         self._end_attempt(problem, seconds)
-        _tell(
+        tell(
             "retry",
             f"attempt {len(self.attempts)} failed, the next one begins in {seconds:.1f} s: "
             f"{problem}",
@@ -97,18 +106,17 @@ class Progress:
         ]
 
     def tell_waiting(self, who: str) -> None:
-        _tell("waiting", f"waiting: {who}", holder=who)
+        tell("waiting", f"waiting: {who}", holder=who)
 
     def tell_start(self) -> None:
-        assert self.identity is not None, "begin() comes first"
-        _tell("run_started", self.identity.in_words, **self.identity.as_json())
+        tell("run_started", self.run.in_words, **self.run.as_json())
 
     def use(self, server: Server) -> None:
         """Settle how models are held on this server."""
         if not server.can_build:
             self.compiled = inlined(self.compiled)
         self.working_tables = server.working_tables
-        _tell(
+        tell(
             "connected",
             f"PostgreSQL {server.version}, database {server.database}, user {server.user}; "
             f"models: {server.working_tables}",
@@ -116,29 +124,14 @@ class Progress:
             working_tables=server.working_tables,
         )
 
-    def tell_output(self, line: str) -> None:
-        """A line that the legacy command printed, secrets hidden."""
-        _tell("legacy_output", f"| {line}", line=line)
-
-    def tell_left_behind(self, names: list[str]) -> None:
-        """Files that the legacy command made beside those of the audience."""
-        if names:
-            _tell(
-                "legacy_left_behind",
-                f"not published, no file of this audience: {', '.join(names)}",
-                level=logging.WARNING,
-                files=names,
-            )
-
     @property
-    def run_id(self) -> str:
+    def run(self) -> RunIdentity:
         assert self.identity is not None, "begin() comes first"
-        return self.identity.run_id
+        return self.identity
 
     @property
     def started_at(self) -> datetime:
-        assert self.identity is not None, "begin() comes first"
-        return self.identity.started_at
+        return self.run.started_at
 
     @property
     def outputs(self) -> list[Output]:
@@ -180,7 +173,7 @@ class Progress:
         self.files = [file for file in self.files if file.audience_type in self.alive]
         where = problem.where if isinstance(problem.where, Location) else None
         self.failures += [TypeFailure(one, str(problem), where) for one in fallen]
-        _tell(
+        tell(
             "types_failed",
             f"not published: {', '.join(fallen)}: {problem}",
             level=logging.ERROR,
@@ -192,7 +185,7 @@ class Progress:
     @contextmanager
     def step(self, name: str, kind: StepKind) -> Iterator[list[int | None]]:
         """Times a step; what happens inside puts its rows into the list it is given."""
-        _tell("step_started", f"{name} ...", level=logging.DEBUG, step=name, kind=kind)
+        tell("step_started", f"{name} ...", level=logging.DEBUG, step=name, kind=kind)
         clock = time.monotonic()
         rows: list[int | None] = [None]
         try:
@@ -203,7 +196,7 @@ class Progress:
             done = Step(name, kind, rows[0], round((time.monotonic() - clock) * 1000))
             self.steps.append(done)
         counted = "" if done.rows is None else f"{done.rows:,} rows, "
-        _tell(
+        tell(
             "step",
             f"{name}: {counted}{done.milliseconds / 1000:.3f} s",
             step=name,
@@ -217,12 +210,24 @@ class Progress:
         for found in results:
             self.data_tests.append(found)
             if found.status == "warn":
-                _tell(
+                tell(
                     "data_test_warned",
                     f"data test {found.name} ({found.location}) warns: {found.in_words}",
                     level=logging.WARNING,
                     **found.as_json(),
                 )
+
+    def sized(self, judgement: Judgement) -> None:
+        """Note what a size guard says, and warn of what was let through for a reason given."""
+        self.size_guards.append(judgement)
+        if judgement.verdict == "accepted":
+            tell(
+                "size_accepted",
+                f"size guard of {judgement.audience_type} passed over: {judgement.reason}",
+                level=logging.WARNING,
+                accepted_size=self.settings.accepted_size,
+                **judgement.as_json(),
+            )
 
     def running(self) -> RunResult:
         """What is known before anything is read."""
@@ -241,14 +246,6 @@ class Progress:
             self._result(clock, "failed"), csv_files=(), rows_by_type={}, error="; ".join(messages)
         )
 
-    def tell_trouble(self, what: str, problem: AudienceError) -> None:
-        """Something that changes nothing about how the run ends."""
-        _tell("trouble", f"{what}: {problem}", level=logging.WARNING, error=str(problem))
-
-    def tell_removed(self, names: list[str]) -> None:
-        if names:
-            _tell("old_runs_removed", f"{len(names)} files of old runs removed", files=names)
-
     def _result(self, clock: float, status: Status) -> RunResult:
         production = [file for file in self.files if not file.is_test_file]
         return RunResult(
@@ -263,6 +260,7 @@ class Progress:
             steps=tuple(self.steps),
             funnel=tuple(self.funnel),
             data_tests=tuple(self.data_tests),
+            size_guards=tuple(one.as_json() for one in self.size_guards),
             working_tables=self.working_tables,
             manifest=self.manifest,
             legacy=self.legacy,
@@ -273,24 +271,3 @@ def _doing(name: str, kind: StepKind) -> str:
     verbs = {"prepare": "preparing", "tests": f"running {name}", "table": f"filling {name}"}
     verbs["count"] = f"counting {name}"
     return verbs.get(kind, f"writing {name}")
-
-
-def tell_outcome(result: RunResult) -> None:
-    level = logging.ERROR if result.status == "failed" else logging.INFO
-    message = f"{result.status}: {result.audience_size:,} rows in {result.execution_time_ms} ms"
-    if result.error:
-        message = f"{result.status}: {result.error}"
-    _tell(
-        "run_ended",
-        message,
-        level=level,
-        status=result.status,
-        audience_size=result.audience_size,
-        ms=result.execution_time_ms,
-        error=result.error,
-    )
-
-
-def _tell(event: str, message: str, *, level: int = logging.INFO, **fields: object) -> None:
-    """One event: a message for people, fields for machines. Never row data."""
-    log.log(level, message, extra={"event": event, "fields": fields})

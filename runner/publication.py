@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from runner.claims import Claim
 from runner.errors import AudienceError, ExportError
+from runner.events import tell_removed, tell_trouble
 from runner.progress import Progress
 from runner.results import RunResult
 from runner.retention import remove_old
@@ -34,7 +35,7 @@ def recorded(progress: Progress, claim: Claim | None, clock: float) -> Iterator[
     except BaseException as problem:
         if progress.manifest is not None:
             with uninterrupted():
-                _record_end(progress, claim, _ended(progress, clock, problem))
+                _record_end(claim, _ended(progress, clock, problem))
         raise
 
 
@@ -48,12 +49,12 @@ def _ended(progress: Progress, clock: float, problem: BaseException) -> RunResul
     return replace(progress.failed(clock, AudienceError(message)), status="interrupted")
 
 
-def _record_end(progress: Progress, claim: Claim, result: RunResult) -> None:
+def _record_end(claim: Claim, result: RunResult) -> None:
     try:
         claim.discard()
         claim.record(result.as_json(relative=True))
     except ExportError as problem:
-        progress.tell_trouble("the manifest does not tell how the run ended", problem)
+        tell_trouble("the manifest does not tell how the run ended", problem)
 
 
 def publish(progress: Progress, claim: Claim, clock: float) -> None:
@@ -86,6 +87,6 @@ def _remove_old(progress: Progress, claim: Claim) -> None:
     try:
         removed = remove_old(claim.folder, keep_runs=keep, audience=claim.audience)
     except AudienceError as problem:
-        progress.tell_trouble("old runs could not be removed", problem)
+        tell_trouble("old runs could not be removed", problem)
     else:
-        progress.tell_removed([name for one in removed for name in one.names])
+        tell_removed([name for one in removed for name in one.names])

@@ -185,6 +185,7 @@ class RunIdentity:
     automation_id: str | None
     is_dry_run: bool
     engine: str
+    accepted_size: str | None = None
     host: str = field(default_factory=socket.gethostname)
     pid: int = field(default_factory=os.getpid)
 
@@ -196,6 +197,14 @@ class RunIdentity:
         engine = f"engine {self.engine} ({ENGINES[self.engine]})"
         return f"{self.audience} with {engine} on target {self.target}, run {self.run_id}{span}"
 
+    @property
+    def parameters_json(self) -> dict[str, Any]:
+        """The parameters as a manifest has them."""
+        return {
+            name: float(value) if isinstance(value, Decimal) else value
+            for name, value in self.parameters.values.items()
+        }
+
     def as_json(self) -> dict[str, Any]:
         window = self.parameters.window
         return {
@@ -205,15 +214,13 @@ class RunIdentity:
             "target": self.target,
             "dryRun": self.is_dry_run,
             "engine": self.engine,
+            "acceptedSize": self.accepted_size,
             "startedAt": instant(self.started_at),
             "asOf": instant(self.parameters.as_of),
             "window": {"start": instant(window.start), "end": instant(window.end)}
             if window
             else None,
-            "parameters": {
-                name: float(value) if isinstance(value, Decimal) else value
-                for name, value in self.parameters.values.items()
-            },
+            "parameters": self.parameters_json,
             "projectVersion": self.project_version,
             "modelsHash": self.models_hash,
             "host": self.host,
@@ -236,6 +243,7 @@ class RunResult:
     steps: tuple[Step, ...] = ()
     funnel: tuple[FunnelCount, ...] = ()
     data_tests: tuple[DataTestResult, ...] = ()
+    size_guards: tuple[dict[str, Any], ...] = ()
     working_tables: str | None = None
     manifest: Path | None = None
     legacy: LegacyCommand | None = None
@@ -268,6 +276,7 @@ class RunResult:
                 "rowsByType": self.rows_by_type,
                 "funnel": [count.as_json() for count in self.funnel],
                 "dataTests": [test.as_json() for test in self.data_tests],
+                "sizeGuards": list(self.size_guards),
                 "attempts": [attempt.as_json() for attempt in self.attempts],
                 "steps": [step.as_json() for step in self.steps],
                 "workingTables": self.working_tables,

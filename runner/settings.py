@@ -30,7 +30,8 @@ def chosen_engine(environment: Mapping[str, str]) -> Engine:
 @dataclass(frozen=True)
 class Settings:
     """`as_of` None means the run's start, `deadline_seconds` None the target's deadline,
-    `keep_runs` None that older runs stay. Parameters are still text, as they were given."""
+    `keep_runs` None that older runs stay; `accepted_size` is why size guards are passed over. Parameters are
+    still text, as they were given."""
 
     project_dir: Path
     audience: str
@@ -42,6 +43,7 @@ class Settings:
     is_all_or_nothing: bool = False
     automation_id: str | None = None
     keep_runs: int | None = None
+    accepted_size: str | None = None
     deadline_seconds: float | None = None
     wait_seconds: float = 0
     engine: Engine = "v2"

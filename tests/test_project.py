@@ -18,14 +18,14 @@ from tests.support import AS_OF, ROOT, Database, published, run_project, shipped
 README = (ROOT / "README.md").read_text()
 
 MODULES = [
-    "errors", "deadlines", "signals", "yaml_files", "audience_properties", "unit_cases", "properties", "file_modes",
+    "errors", "deadlines", "signals", "yaml_files", "guard_properties", "audience_properties", "unit_cases", "properties", "file_modes",
     "profiles", "redaction", "schemas", "project", "references", "loading", "completion", "parameters", "sqltokens",
     "clauses", "mutations", "indexes", "mapped_sql", "places", "templating", "sqlcheck", "graph", "compiler",
     "test_queries", "data_tests", "script", "results", "settings", "folders", "manifests", "verification",
-    "settlement", "claims", "retention", "history", "suspects", "refusals", "database_errors", "connections",
+    "settlement", "claims", "retention", "history", "size_guards", "suspects", "refusals", "database_errors", "connections",
     "database", "server_indexes", "workspace", "testing", "differences", "fixtures", "unit_tests", "mutation_check",
     "checks", "plans", "index_advice", "explanation", "tables", "preview", "rules", "traces", "sightings", "gates",
-    "tracing", "verdicts", "export", "locks", "progress", "csv_records", "sides", "child", "legacy", "retries",
+    "tracing", "verdicts", "export", "locks", "events", "progress", "csv_records", "sides", "child", "legacy", "retries",
     "publication", "execution", "discrepancies", "tally", "comparison", "embedded", "demo", "logs", "display",
     "folder_display", "lineage", "drawing", "entries", "wording", "catalogue", "past_runs", "charts", "docs_page",
     "unit_reports", "pytest_plugin", "options", "console", "operator_commands", "folder_commands", "analyst_commands",
