@@ -24,7 +24,8 @@ from runner.results import PUBLISHED, Status
 @dataclass(frozen=True)
 class PastRun:
     """One run. `rows_by_type` counts rows of production files; `status` is `died` also for a run
-    whose process is gone but whose manifest nobody has settled yet."""
+    whose process is gone but whose manifest nobody has settled yet. Only a run that ended by itself
+    has a time."""
 
     audience: str
     timestamp: str
@@ -129,6 +130,7 @@ def _past_run(folder: Folder, manifest: Manifest) -> PastRun:
         manifest = read_manifest(folder, manifest.name)  # it may have ended since
         is_dead = manifest.is_unfinished
     document, origin = manifest.document, manifest.document.metadata
+    is_timed = not manifest.is_unfinished and document.status != "died"
     return PastRun(
         audience=manifest.audience,
         timestamp=manifest.timestamp,
@@ -140,7 +142,7 @@ def _past_run(folder: Folder, manifest: Manifest) -> PastRun:
         parameters=origin.parameters,
         rows_by_type=origin.rows_by_type,
         audience_size=document.audience_size,
-        execution_time_ms=None if manifest.is_unfinished else document.execution_time_ms,
+        execution_time_ms=document.execution_time_ms if is_timed else None,
         error=document.error,
         automation_id=origin.automation_id,
         models_hash=origin.models_hash,
