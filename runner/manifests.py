@@ -13,10 +13,10 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Literal, TypeVar
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from runner.errors import AudienceError
 from runner.folders import NO_LINK, Folder
@@ -31,6 +31,16 @@ LONGEST_DOCUMENT = 10_000_000
 
 class BrokenManifest(AudienceError):
     """A manifest or pointer that cannot be read, or is none."""
+
+
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("is out of the calendar") from None
+
+
+Instant = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 
 
 class _Lenient(BaseModel):
@@ -55,8 +65,8 @@ class Origin(_Lenient):
 
     run_id: str = Field(alias="runId")
     audience: str
-    started_at: datetime = Field(alias="startedAt")
-    as_of: datetime = Field(alias="asOf")
+    started_at: Instant = Field(alias="startedAt")
+    as_of: Instant = Field(alias="asOf")
     target: str
     accepted_size: str | None = Field(default=None, alias="acceptedSize")
     automation_id: str | None = Field(default=None, alias="automationId")

@@ -105,6 +105,20 @@ def test_a_broken_manifest_is_named_and_the_others_are_told(
     assert len(document["runs"]) == len(runs(out)) == 1
 
 
+@pytest.mark.parametrize("instant", ["0001-01-01T00:00:00+14:00", "2020-01-01T00:00:00", "soon"])
+def test_an_instant_that_is_none_breaks_only_its_manifest(
+    database: Database, project: Path, out: Path, instant: str
+) -> None:
+    run_project(project, database, out)
+    (path,) = out.glob("tiny_*.json")
+    document = json.loads(path.read_text())
+    document["metadata"]["startedAt"] = instant
+    path.write_text(json.dumps(document))
+    code, stdout, _ = invoke("--output-dir", out)
+    assert code == 0
+    assert stdout.startswith(f"no runs yet\nbroken   {path}: metadata.startedAt: ")
+
+
 def test_a_run_whose_process_is_gone_has_died_and_a_living_one_runs(
     database: Database, project: Path, out: Path
 ) -> None:
