@@ -143,7 +143,7 @@ def test_kill_9_at_random_moments_leaves_no_torn_unlisted_or_wrong_file(
     while outcomes["killed"] < wanted:
         process = start([*arguments, "--keep-runs", "3"])
         # a third at any moment of the process, the others at those that matter most
-        aims = ((None, whole), ("running", 0.4), ("publishing", 0.06))
+        aims = ((None, whole), ("running", 0.4), ("publishing", 0.015))
         aim, longest = aims[outcomes["killed"] % 3]
         while aim and process.poll() is None and not says(folder, aim):
             time.sleep(0.0005)
