@@ -30,8 +30,8 @@ def chosen_engine(environment: Mapping[str, str]) -> Engine:
 @dataclass(frozen=True)
 class Settings:
     """`as_of` None means the run's start, `deadline_seconds` None the target's deadline,
-    `keep_runs` None that older runs stay; `accepted_size` is why size guards are passed over. Parameters are
-    still text, as they were given."""
+    `keep_runs` None that older runs stay; `accepted_size` is why size guards are passed over.
+    Parameters are still text, as they were given."""
 
     project_dir: Path
     audience: str

@@ -134,7 +134,7 @@ def validated(
         errors = problem.errors(include_url=False)
         unknown = [one for one in errors if one["type"] == "extra_forbidden"]
         first = (unknown or errors)[0]
-        loc = tuple(first["loc"])
+        loc = _as_written(document, at, tuple(first["loc"]))
         where = document.location((*at, *loc))
         if first["type"] == "extra_forbidden":
             mend = did_you_mean(str(loc[-1]), _keys_at(model, loc[:-1]))
@@ -142,6 +142,15 @@ def validated(
         name = ".".join(str(step) for step in loc) or "the file"
         message = first["msg"].removeprefix("Value error, ")
         raise error(f"{name}: {message}", where=where) from None
+
+
+def _as_written(document: YamlDocument, at: Loc, loc: Loc) -> Loc:
+    """pydantic's path to a misfit, without the steps by which it names the member of a union."""
+    kept: Loc = ()
+    for step in loc[:-1]:
+        if (*at, *kept, step) in document.lines:
+            kept += (step,)
+    return (*kept, *loc[-1:])
 
 
 def _keys_at(model: type[BaseModel], loc: Loc) -> list[str]:
