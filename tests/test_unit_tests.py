@@ -259,7 +259,7 @@ BAD_CASES = {
     "given: [{input: things, rows: []}]": "'things' is neither ref('model') nor source('source', 'table')",
     "given: [{input: \"source('app', 'things')\", rows: [{id: 1}, {idd: 1}]}]": "models/cases.yml:4: source('app', 'things') has no column 'idd'; did you mean id?",
     "given: [{input: \"source('app', 'things')\", rows: [{id: one}]}]": 'models/cases.yml:4: invalid input syntax for type integer: "..." [SQLSTATE 22P02]',
-    "given: [{input: \"source('app', 'things')\", rows: [{id: 3000000000}]}]": "models/cases.yml:4: value \"3000000000\" is out of range",
+    "given: [{input: \"source('app', 'things')\", rows: [{id: 3000000000}]}]": "models/cases.yml:4: value \"...\" is out of range",
     "given: [{input: \"source('app', 'things')\", format: csv, rows: \"id\\n1,2\"}]": "models/cases.yml:4: unit_tests.0.given.0: each line of the csv has as many fields",
     "expect: {rows: [{nme: a}]}": "models/cases.yml:5: things has no column 'nme'; did you mean name?",
     "expect: {rows: [{id: a}]}": 'models/cases.yml:5: invalid input syntax for type integer: "..."',
