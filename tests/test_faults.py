@@ -4,7 +4,6 @@ within its deadline, and nothing is lost."""
 from __future__ import annotations
 
 import hashlib
-import json
 import random
 import shutil
 import socket
@@ -35,9 +34,11 @@ from tests.support import (
     GOLDEN,
     ROOT,
     Database,
-    csv_files,
     load_csv_folder,
     load_schema,
+    manifests,
+    only_outcome,
+    published,
     run_project,
     tiny_project,
 )
@@ -112,9 +113,10 @@ def test_a_lost_session_is_a_new_attempt_at_the_same_run(
     assert (second["reason"], second["waitedMs"]) == (None, 0)
     assert result.rows_by_type == before.rows_by_type
     assert len(result.steps) == len(before.steps)
-    assert len(csv_files(tmp_path / "out")) == 4
-    (manifest,) = (tmp_path / "out").glob("*_2*.json")
-    assert len(json.loads(manifest.read_text())["metadata"]["attempts"]) == 2
+    assert len(published(tmp_path / "out")) == 6
+    (manifest,) = manifests(tmp_path / "out")
+    assert manifest["status"] == "success"
+    assert len(manifest["metadata"]["attempts"]) == 2
 
 
 def test_each_retry_is_logged_with_its_reason(
@@ -149,7 +151,7 @@ def test_a_server_that_is_not_there_is_tried_until_the_deadline_leaves_no_time(
     assert (result.status, result.exit_code) == ("failed", 1)
     assert "onnection refused" in (result.error or "")
     assert len(attempts_of(result)) >= 2
-    assert csv_files(tmp_path / "out") == []
+    assert only_outcome(tmp_path / "out") == "failed"
 
 
 def test_a_server_that_comes_back_is_enough(server: EmbeddedServer, tmp_path: Path) -> None:
@@ -225,7 +227,7 @@ def test_what_passes_by_itself_is_the_whole_runs_matter(
     assert result.status == "failed"
     assert {one["sqlstate"] for one in attempts_of(result)} == {state}
     assert len(attempts_of(result)) >= 2
-    assert csv_files(tmp_path / "out") == []
+    assert only_outcome(tmp_path / "out") == "failed"
 
 
 def test_attempts_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -271,7 +273,7 @@ def test_a_half_open_connection_ends_at_the_deadline_which_says_where(
     assert result.exit_code == 1
     assert f"deadline of 2 s passed while {doing}" in (result.error or "")
     assert "nothing was published" in (result.error or "")
-    assert csv_files(tmp_path / "out") == []
+    assert only_outcome(tmp_path / "out") == "failed"
 
 
 def test_a_stream_that_stops_in_the_middle_ends_at_the_deadline(
@@ -301,7 +303,7 @@ def test_a_stream_that_stops_in_the_middle_ends_at_the_deadline(
     assert stalled.is_set()
     assert time.monotonic() - clock < 10 + SLACK_SECONDS
     assert "deadline of 10 s passed while writing first_" in (result.error or "")
-    assert csv_files(tmp_path / "out") == []
+    assert only_outcome(tmp_path / "out") == "failed"
 
 
 class Stalling:
@@ -514,7 +516,7 @@ def test_a_half_open_connection_with_tls_ends_at_the_deadline(
             tiny_project(tmp_path / "p"), golden, tmp_path / "o", target=target, deadline_seconds=2
         )
     assert "deadline of 2 s passed" in (result.error or "")
-    assert csv_files(tmp_path / "o") == []
+    assert only_outcome(tmp_path / "o") == "failed"
 
 
 # Many faults
@@ -526,17 +528,20 @@ def contents(result: RunResult) -> dict[str, str]:
 
 def verdict(result: RunResult, folder: Path, expected: dict[str, str]) -> str:
     """`right`, `failed`, or what is wrong with it."""
-    names = csv_files(folder)
+    names = published(folder)
+    (manifest,) = manifests(folder)
+    if manifest["status"] != result.status:
+        return f"lost: {result.status}, but the manifest says {manifest['status']}"
     if result.status == "failed":
-        return "failed" if not names else f"lost: failed, and left {names}"
+        is_clean = len(names) == 1 and manifest["csvFiles"] == []
+        return "failed" if is_clean else f"lost: failed, and left {names}"
     if result.status != "success" or contents(result) != expected:
         return f"lost: {result.status} with other content"
-    (manifest,) = folder.glob("*_2*.json")
-    listed = {one["path"]: one["sha256"] for one in json.loads(manifest.read_text())["csvFiles"]}
+    listed = {one["path"]: one["sha256"] for one in manifest["csvFiles"]}
     there = {
         path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.glob("*.csv")
     }
-    is_whole = listed == there and len(names) == 6
+    is_whole = listed == there and len(names) == 8
     return "right" if is_whole else "lost: files and manifest differ"
 
 
