@@ -114,7 +114,7 @@ class Claim:
 
 @contextmanager
 def claimed(folder: Folder, audience: Audience, started_at: datetime) -> Iterator[Claim]:
-    """Take the second of `started_at` for a run, or the next free one; sweep up at the end.
+    """Take the second of `started_at` for a run, or the next free one; sweep up after the dead.
 
     The staging folder is locked for as long as the run lives, by a lock that the kernel lets go
     of when it is killed. Raises `ExportError` if the folder cannot be written to. Files already

@@ -109,7 +109,7 @@ class ParameterError(UsageError):
 
 
 class LockedError(AudienceError):
-    """Another run of the same audience is at work. Nothing was read or written."""
+    """Another run of the same audience is at work. No audience was read, nothing was published."""
 
     exit_code = EXIT_LOCKED
 

@@ -1,4 +1,5 @@
-"""What is logged, event by event: a message for people, fields for machines. Never row data."""
+"""What is logged, event by event: a message for people, fields for machines. Never row data, but
+for what an old engine's command prints, which is told as it comes."""
 
 from __future__ import annotations
 

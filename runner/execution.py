@@ -23,6 +23,7 @@ from runner.deadlines import Deadline, seconds_of
 from runner.errors import AudienceError, LockedError, UsageError
 from runner.events import tell_outcome
 from runner.export import stream_into, stream_to
+from runner.history import newest_runs
 from runner.legacy import run_legacy, without_models
 from runner.loading import load_project
 from runner.locks import Contender, claimed_alone, lock_database
@@ -46,9 +47,9 @@ def run(settings: Settings, *, reach: Reach = nullcontext) -> RunResult:
 
     `reach` starts the demo's server if the target is the demo.
 
-    Raises `UsageError` for what is wrong before anything is connected to, and `LockedError` if
-    another run of the audience is at work. Later failures are told by the result: `failed` means
-    that nothing was published, `partial` that some types were.
+    Raises `UsageError` for what is wrong with how it was called, nearly always before anything is
+    connected to, and `LockedError` if another run of the audience is at work. Other failures are
+    told by the result: `failed` means that nothing was published, `partial` that some types were.
     """
     hide(settings.target)
     clock = time.monotonic()
@@ -244,8 +245,9 @@ def _export(progress: Progress, session: Session, claim: Claim | None, output: O
     compiled = progress.compiled
     select = compiled.export_select(output)
     production = _stream(progress, session, claim, output, select, is_test=False)
-    folder = progress.settings.output_dir
-    judgement = judge(output, production.row_count, progress.run, folder)
+    folder = claim.folder if claim else progress.settings.output_dir
+    history = newest_runs(folder, compiled.audience.name)
+    judgement = judge(output, production.row_count, progress.run, history)
     progress.sized(judgement)
     refuse(judgement, compiled.output_location(output))
     test_row = compiled.test_row_select(output, progress.started_at)

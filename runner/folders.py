@@ -133,7 +133,8 @@ class Folder:
         False where the file system locks no folders, as NFS does not.
         """
         is_alone = False
-        descriptor = os.open(".", os.O_RDONLY | NO_LINK, dir_fd=self.descriptor)
+        with file_errors(self.path):
+            descriptor = os.open(".", os.O_RDONLY | NO_LINK, dir_fd=self.descriptor)
         try:
             with suppress(OSError):
                 fcntl.flock(descriptor, fcntl.LOCK_EX)

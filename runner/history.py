@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -42,6 +43,7 @@ class PastRun:
     automation_id: str | None
     models_hash: str
     accepted_size: str | None
+    engine: str
     manifest: Path
 
     @property
@@ -65,6 +67,7 @@ class PastRun:
             "automationId": self.automation_id,
             "modelsHash": self.models_hash,
             "acceptedSize": self.accepted_size,
+            "engine": self.engine,
             "manifest": str(self.manifest),
         }
 
@@ -93,18 +96,22 @@ def runs(folder: Path, audience: str | None = None, limit: int | None = None) ->
     return read_history(folder, audience, limit).runs
 
 
-def newest_runs(folder: Path, audience: str) -> Iterator[PastRun]:
+def newest_runs(folder: Folder | Path, audience: str) -> Iterator[PastRun]:
     """The runs of an audience, newest first, each read when it is asked for. Broken manifests are
-    passed over."""
-    if folder.exists():
+    passed over. A folder may be open already, or not be there yet.
+
+    Raises `UsageError` if it is there and cannot be read."""
+    if isinstance(folder, Folder):
+        yield from (found for found in _past(folder, audience) if isinstance(found, PastRun))
+    elif os.path.lexists(folder):
         with read_from(folder) as opened:
-            yield from (found for found in _past(opened, audience) if isinstance(found, PastRun))
+            yield from newest_runs(opened, audience)
 
 
 def read_history(folder: Path, audience: str | None = None, limit: int | None = None) -> History:
     """The same, and the manifests that are broken."""
     history = History([], [])
-    if not folder.exists():
+    if not os.path.lexists(folder):
         return history
     with read_from(folder) as opened:
         for found in islice(_past(opened, audience), limit):
@@ -147,5 +154,6 @@ def _past_run(folder: Folder, manifest: Manifest) -> PastRun:
         automation_id=origin.automation_id,
         models_hash=origin.models_hash,
         accepted_size=origin.accepted_size,
+        engine=origin.engine,
         manifest=folder.path / manifest.name,
     )

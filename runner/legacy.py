@@ -67,6 +67,11 @@ def without_models(settings: Settings, project: Project, as_of: datetime) -> Com
     for name in asked:
         if audience.parameter(name) or name == "as_of":
             _check_is_taken(project, audience, legacy, name)
+    if settings.accepted_size is not None:
+        raise UsageError(
+            "the old engine's sizes are not guarded",
+            mend="run without --accept-size",
+        )
     if settings.is_dry_run:
         raise UsageError(
             "the old engine has no dry run: only its command knows what else it does",

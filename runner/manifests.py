@@ -69,6 +69,7 @@ class Origin(_Lenient):
     as_of: Instant = Field(alias="asOf")
     target: str
     accepted_size: str | None = Field(default=None, alias="acceptedSize")
+    engine: str = "v2"
     automation_id: str | None = Field(default=None, alias="automationId")
     parameters: dict[str, Any]
     rows_by_type: dict[str, int] = Field(default={}, alias="rowsByType")

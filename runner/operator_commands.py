@@ -81,7 +81,9 @@ def run(
         output_dir=Path(filled("--output-dir", output_dir)),
         is_dry_run=dry_run,
         is_all_or_nothing=all_or_nothing,
-        automation_id=automation_id and filled("--automation-id", automation_id),
+        automation_id=filled("--automation-id", automation_id)
+        if automation_id is not None
+        else None,
         keep_runs=keep_runs,
         accepted_size=filled("--accept-size", accept_size) if accept_size is not None else None,
         deadline_seconds=None if deadline is None else seconds("--deadline", deadline),

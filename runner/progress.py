@@ -73,6 +73,7 @@ class Progress:
     def restart(self) -> None:
         """Another attempt at the same run: what the last one did counts no more."""
         self.compiled = self._given
+        self.working_tables = None
         self.alive = [output.audience_type for output in self.compiled.audience.outputs]
         for done in (
             self.steps,
@@ -223,7 +224,8 @@ class Progress:
         if judgement.verdict == "accepted":
             tell(
                 "size_accepted",
-                f"size guard of {judgement.audience_type} passed over: {judgement.reason}",
+                f"size guard of {judgement.audience_type} passed over: {judgement.reason}; "
+                f"accepted: {self.settings.accepted_size}",
                 level=logging.WARNING,
                 accepted_size=self.settings.accepted_size,
                 **judgement.as_json(),
@@ -238,7 +240,8 @@ class Progress:
         return self._result(clock, status if has_activity else "no_activity")
 
     def failed(self, clock: float, problem: AudienceError) -> RunResult:
-        self._end_attempt(problem)
+        if self.attempts and self.attempts[-1].reason is None:
+            self._end_attempt(problem)
         messages = dict.fromkeys([*(one.message for one in self.failures), str(problem)])
         if (count := len(self.attempts)) > 1:
             messages[f"that was attempt {count} of the run"] = None
@@ -269,5 +272,5 @@ class Progress:
 
 def _doing(name: str, kind: StepKind) -> str:
     verbs = {"prepare": "preparing", "tests": f"running {name}", "table": f"filling {name}"}
-    verbs["count"] = f"counting {name}"
+    verbs |= {"count": f"counting {name}", "legacy": f"running the {name}"}
     return verbs.get(kind, f"writing {name}")

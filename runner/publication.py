@@ -33,7 +33,8 @@ def recorded(progress: Progress, claim: Claim | None, clock: float) -> Iterator[
         if not progress.is_published:
             claim.record(progress.result(clock, has_activity=False).as_json(relative=True))
     except BaseException as problem:
-        if progress.manifest is not None:
+        # once it is published, its manifest and pointer say so, whatever comes after
+        if progress.manifest is not None and not progress.is_published:
             with uninterrupted():
                 _record_end(claim, _ended(progress, clock, problem))
         raise

@@ -22,9 +22,14 @@ SECRETS: ContextVar[frozenset[str]] = ContextVar("SECRETS", default=frozenset())
 """What must not be shown: of every target that this process, or this thread of it, has chosen."""
 
 MACHINE_KEYS = frozenset(
-    ("path", "manifest", "sha256", "runId", "run_id", "modelsHash", "models_hash", "status", "kind")
-)
-"""Values that this program makes itself and that others rely on to the letter."""
+    (
+        "path", "manifest", "sha256", "runId", "run_id", "modelsHash", "models_hash", "status",
+        "kind", "audience", "target", "audienceType", "audienceTypes", "audience_types",
+        "timestamp", "startedAt", "asOf", "engine", "parameters",
+    )
+)  # fmt: skip
+"""Names and values that come from the project or are made here, and that others rely on to the
+letter: a password that happens to be a part of one would make a manifest unreadable."""
 
 
 def hide(target: Target) -> None:

@@ -1,22 +1,22 @@
 """Size guards: a file whose size jumps is not published, unless somebody says why it may be.
 
-The history is the manifests in the output folder; no table is needed. A run whose size was
+The history is the manifests in the output folder; no table is needed. The old engine's runs are
+neither guarded nor a measure: it decides itself what it writes. A run whose size was
 accepted begins it anew: the runs before it are no measure any more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from statistics import median
 from typing import Any, Literal
 
 from runner.audience_properties import Output
 from runner.errors import AudienceError, Location
 from runner.guard_properties import SizeGuard
-from runner.history import PastRun, newest_runs
+from runner.history import PastRun
 from runner.results import RunIdentity
 
 Verdict = Literal["pass", "stop", "accepted", "off"]
@@ -48,12 +48,15 @@ class Judgement:
         }
 
 
-def judge(output: Output, rows: int, identity: RunIdentity, folder: Path) -> Judgement:
-    """Hold a file's rows against its guard and the history in `folder`."""
+def judge(
+    output: Output, rows: int, identity: RunIdentity, history: Iterable[PastRun]
+) -> Judgement:
+    """Hold a file's rows against its guard and past runs, newest first. No more of them are read
+    than the guard asks for."""
     guard = output.size_guard
     if isinstance(guard, bool):
         return Judgement(output.audience_type, rows, (), "off")
-    past = tuple(islice(_sizes(output, identity, folder), guard.runs))
+    past = tuple(islice(_sizes(output, identity, history), guard.runs))
     reason = what_is_wrong(guard, rows, past)
     if reason is None:
         return Judgement(output.audience_type, rows, past, "pass")
@@ -92,8 +95,8 @@ def refuse(judgement: Judgement, where: Location) -> None:
         )
 
 
-def _sizes(output: Output, identity: RunIdentity, folder: Path) -> Iterator[int]:
-    for run in newest_runs(folder, identity.audience):
+def _sizes(output: Output, identity: RunIdentity, history: Iterable[PastRun]) -> Iterator[int]:
+    for run in history:
         if _is_comparable(run, identity) and output.audience_type in run.rows_by_type:
             yield run.rows_by_type[output.audience_type]
             if run.accepted_size is not None:
@@ -101,5 +104,9 @@ def _sizes(output: Output, identity: RunIdentity, folder: Path) -> Iterator[int]
 
 
 def _is_comparable(run: PastRun, identity: RunIdentity) -> bool:
-    same = run.target == identity.target and run.parameters == identity.parameters_json
-    return run.is_published and same
+    return (
+        run.is_published
+        and run.engine == identity.engine
+        and run.target == identity.target
+        and run.parameters == identity.parameters_json
+    )
