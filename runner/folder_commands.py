@@ -7,6 +7,7 @@ from pathlib import Path
 from runner.console import reported, say, say_json
 from runner.errors import EXIT_DONE, EXIT_FAILED
 from runner.options import (
+    DEFAULT_FOLDER,
     AsJson,
     CleanedAudience,
     FolderOfRuns,
@@ -17,9 +18,8 @@ from runner.options import (
     PastAudience,
     ProjectDir,
     VerifiedPath,
+    filled,
 )
-
-DEFAULT_FOLDER = Path(".script-outputs")
 
 
 @reported
@@ -34,7 +34,9 @@ def history(
     from runner.folder_display import history_table
     from runner.history import read_history
 
-    found = read_history(output_dir, _name_of(audience, project_dir), limit)
+    found = read_history(
+        Path(filled("--output-dir", output_dir)), _name_of(audience, project_dir), limit
+    )
     if as_json:
         say_json(found.as_json())
     else:
@@ -47,7 +49,7 @@ def verify(path: VerifiedPath, as_json: AsJson = False) -> int:
     from runner import verification
     from runner.folder_display import findings_json, findings_list
 
-    findings = verification.verify(path)
+    findings = verification.verify(Path(filled("PATH", path)))
     if as_json:
         say_json(findings_json(findings))
     else:
@@ -69,7 +71,7 @@ def clean(
     from runner.folder_display import removed_json, removed_list
 
     removed = retention.clean(
-        folder,
+        Path(filled("FOLDER", folder)),
         keep_runs=keep_runs,
         audience=_name_of(audience, project_dir),
         is_dry_run=dry_run,

@@ -13,6 +13,7 @@ import typer
 from runner.console import reported, say, say_json
 from runner.errors import UsageError
 from runner.options import (
+    DEFAULT_FOLDER,
     AsJson,
     AsOf,
     AudienceName,
@@ -156,7 +157,7 @@ def docs(
     to: Annotated[
         str, typer.Option("--to", metavar="FILE", help="The page; its folder is made if missing.")
     ] = "target/audiences.html",
-    output_dir: OutputDir = ".script-outputs",
+    output_dir: OutputDir = DEFAULT_FOLDER,
     project_dir: ProjectDir = Path(),
 ) -> None:
     """Write one HTML page about models, columns and past runs. Needs no database."""

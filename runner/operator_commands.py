@@ -12,6 +12,7 @@ import typer
 from runner.console import reported, say, say_json
 from runner.errors import EXIT_DONE, EXIT_FAILED
 from runner.options import (
+    DEFAULT_FOLDER,
     AcceptSize,
     AllOrNothing,
     AsJson,
@@ -52,7 +53,7 @@ def run(
     cooling_hours: CoolingHours = None,
     var: Var = None,
     as_of: AsOf = None,
-    output_dir: OutputDir = ".script-outputs",
+    output_dir: OutputDir = DEFAULT_FOLDER,
     dry_run: DryRun = False,
     all_or_nothing: AllOrNothing = False,
     deadline: DeadlineLength = None,

@@ -83,6 +83,9 @@ Mutate = Annotated[
     bool, typer.Option("--mutate", help="With --unit: does a case notice each change of a model?")
 ]
 
+DEFAULT_FOLDER = ".script-outputs"
+"""Where runs write, and where what they left is looked for."""
+
 # run's own
 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Same work and numbers, no files.")]
@@ -115,12 +118,12 @@ Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Only errors.")]
 
 # of what runs have left in their folder
 
-FolderOfRuns = Annotated[Path, typer.Argument(metavar="[FOLDER]", help="That runs write to.")]
+FolderOfRuns = Annotated[str, typer.Argument(metavar="[FOLDER]", help="That runs write to.")]
 OutputDirOfRuns = Annotated[
-    Path, typer.Option("--output-dir", metavar="FOLDER", help="That runs write to.")
+    str, typer.Option("--output-dir", metavar="FOLDER", help="That runs write to.")
 ]
 VerifiedPath = Annotated[
-    Path, typer.Argument(metavar="PATH", help="A manifest, a latest pointer, or a folder of runs.")
+    str, typer.Argument(metavar="PATH", help="A manifest, a latest pointer, or a folder of runs.")
 ]
 PastAudience = Annotated[
     str | None,

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import (
-    AfterValidator,
     AliasPath,
-    AwareDatetime,
     BaseModel,
     ConfigDict,
     Field,
@@ -18,19 +15,13 @@ from pydantic import (
     ValidationError,
 )
 
+from runner.manifests import Instant
+
 NEWEST = 100
 """Runs that are read, by their names, which hold their time."""
 LARGEST_BYTES = 4 << 20
 
 
-def _in_utc(moment: datetime) -> datetime:
-    try:
-        return moment.astimezone(UTC)
-    except OverflowError:
-        raise ValueError("is out of the calendar") from None
-
-
-Instant = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 Count = Annotated[int, Field(ge=0, le=10**15)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 

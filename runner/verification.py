@@ -143,9 +143,15 @@ def _of_latest(folder: Folder, name: str, audience: str) -> Iterator[Finding]:
     if pointer is None:
         return
     finding = _of_pointer(folder, name, pointer)
-    if finding.problem and read_pointer(folder, audience) != pointer:
-        return  # it was moved on while we looked
-    yield finding
+    if not finding.problem or _still_is(folder, audience, pointer):
+        yield finding  # else it was moved on while we looked
+
+
+def _still_is(folder: Folder, audience: str, pointer: PointerDocument) -> bool:
+    try:
+        return read_pointer(folder, audience) == pointer
+    except BrokenManifest:
+        return True
 
 
 def _of_pointer(folder: Folder, name: str, pointer: PointerDocument) -> Finding:

@@ -192,3 +192,20 @@ def test_it_needs_no_driver(out: Path) -> None:
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["clean", "", "--keep-runs", "1"], ["history", "--output-dir", ""], ["verify", ""]],
+)
+def test_an_unset_variable_is_no_folder(arguments: list[str]) -> None:
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 2
+    assert "'' is empty or not printable; give it a value" in done.stderr
+
+
+@pytest.mark.parametrize("folder", ["a" * 300, "/proc/1/fd/none/there"])
+def test_a_folder_that_cannot_be_is_no_traceback(folder: str) -> None:
+    done = CliRunner().invoke(app, ["history", "--output-dir", folder])
+    assert done.exit_code in (0, 2)
+    assert done.exception is None or isinstance(done.exception, SystemExit)

@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from typer.testing import CliRunner
 
 from runner.claims import Claim
 from runner.cli import app
 from runner.errors import ExportError, UsageError
 from runner.folders import Folder
+from runner.history import runs
 from runner.loading import load_project
 from runner.manifests import LOCK, pointer_to
 from runner.retention import clean
@@ -652,3 +654,29 @@ def test_a_read_only_folder_is_an_error(
             f"{folder}/.tiny" in (result.error or "")
         )
     assert published(small_disk) == ["out"]
+
+
+def test_trouble_after_publication_leaves_the_manifest_as_published(
+    database: Database, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def trouble(*_arguments: object, **_options: object) -> None:
+        raise RuntimeError("after the end")
+
+    monkeypatch.setattr("runner.publication.remove_old", trouble)
+    with pytest.raises(RuntimeError):
+        run_project(project, database, tmp_path / "out", keep_runs=1)
+    (manifest,) = (tmp_path / "out").glob("tiny_2*.json")
+    assert json.loads(manifest.read_text())["status"] == "success"
+    assert not [one for one in verify(tmp_path / "out") if one.problem]
+
+
+def test_a_password_that_is_a_part_of_a_name_leaves_manifests_readable(
+    database: Database, project: Path, tmp_path: Path
+) -> None:
+    target = database.target(session=["set application_name to 'tiny'"]).model_copy(
+        update={"hidden": [SecretStr("tiny"), SecretStr("test")]}
+    )
+    run_project(project, database, tmp_path / "out", target=target)
+    (run,) = runs(tmp_path / "out", "tiny")
+    assert (run.audience, run.target, run.status) == ("tiny", "test", "success")
+    assert not [one for one in verify(tmp_path / "out") if one.problem]
