@@ -12,7 +12,6 @@ from typing import Any, ParamSpec
 import typer
 
 from runner.errors import EXIT_FAILED, AudienceError
-from runner.redaction import redacted, redacted_document
 
 P = ParamSpec("P")
 
@@ -47,6 +46,8 @@ def _tell_error(
 ) -> None:
     """One line on stderr in the log's format, as text with the source lines it is about below it;
     with --json a document of the usual shape."""
+    from runner.redaction import redacted
+
     message = redacted(message)
     excerpt = excerpt and redacted(excerpt)
     if options.get("log_format") == "json":
@@ -67,11 +68,16 @@ def _tell_error(
 
 
 def say_json(document: Any) -> None:
+    """Print one JSON document on stdout, without secrets."""
+    from runner.redaction import redacted_document
+
     _say(json.dumps(redacted_document(document), indent=2, ensure_ascii=False))
 
 
 def say(text: str) -> None:
     """Print on stdout, without secrets."""
+    from runner.redaction import redacted
+
     _say(redacted(text))
 
 
