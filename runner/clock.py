@@ -1,12 +1,13 @@
-"""How long something may take, and how much of that is left."""
+"""Instants as text, lengths of time, and what is left of a deadline."""
 
 from __future__ import annotations
 
 import re
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
-from runner.errors import DeadlinePassed
+from runner.errors import DeadlinePassed, ParameterError
 
 _SECONDS = {"ms": 0.001, "s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 LONGEST_SECONDS = 7 * 86400
@@ -58,3 +59,37 @@ class Deadline:
 
     def passed(self, doing: str) -> DeadlinePassed:
         return DeadlinePassed(length_of(self.seconds), doing)
+
+
+def instant(moment: datetime) -> str:
+    """ISO 8601 in UTC with Z, to the microsecond where there is a fraction."""
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def milliseconds(moment: datetime) -> str:
+    """ISO 8601 in UTC with milliseconds and Z."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def parse_as_of(text: str) -> datetime:
+    """An ISO 8601 instant with its offset. Raises `ParameterError` for anything else."""
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise ParameterError(
+            f"--as-of {text!r} is no instant", mend="write it as 2025-11-28T12:00:00Z"
+        ) from None
+    if moment.tzinfo is None:
+        raise ParameterError(
+            f"--as-of {text!r} has no offset from UTC",
+            mend=f"write {moment.isoformat()}Z for UTC",
+        )
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ParameterError(f"--as-of {text!r} is out of the calendar") from None
+
+
+def file_timestamp(moment: datetime) -> str:
+    """`{ts}` in file names: UTC, YYYYMMDDTHHMMSS."""
+    return moment.astimezone(UTC).strftime("%Y%m%dT%H%M%S")

@@ -21,8 +21,7 @@ from runner.files.claim import Claim, claimed
 from runner.files.document import RunResult
 from runner.files.folder import written_to
 from runner.project.audience import Audience
-from runner.project.file_modes import FileModes
-from runner.project.targets import Target
+from runner.project.targets import FileModes, Target
 from runner.runs.phases import run
 from runner.runs.settings import Settings
 

@@ -19,10 +19,9 @@ from typer.testing import CliRunner
 from runner.cli.app import app
 from runner.errors import AudienceError, UsageError
 from runner.files.csv import CsvError
-from runner.tools.compare import comparison
-from runner.tools.compare.comparison import compare
+from runner.tools.compare import compare as comparison
+from runner.tools.compare.compare import compare, out_of_order
 from runner.tools.compare.discrepancies import comparison_text
-from runner.tools.compare.tally import out_of_order
 from tests.support import GOLDEN, ROOT, Database, run_layer3
 
 COLUMNS = ["user_id", "username", "lastActive", "count"]

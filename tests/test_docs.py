@@ -21,7 +21,7 @@ from runner.errors import ProjectError
 from runner.files.past_runs import past_runs
 from runner.project.load import load_project
 from runner.project.yaml import read_yaml
-from runner.tools.docs.docs_page import docs_page, write_page
+from runner.tools.docs.page import docs_page, write_page
 from tests.support import AS_OF, ROOT, published, shipped_project, tiny_project
 
 MANIFEST: dict[str, Any] = {

@@ -17,6 +17,7 @@ from pydantic import SecretStr
 from typer.testing import CliRunner
 
 from runner.cli.app import app
+from runner.clock import file_timestamp
 from runner.errors import ProjectError, UsageError
 from runner.files.document import RunResult
 from runner.project.load import load_project
@@ -24,7 +25,6 @@ from runner.project.targets import Target
 from runner.runs import child
 from runner.runs.phases import run
 from runner.runs.settings import Settings, chosen_engine
-from runner.sql.compile import file_timestamp
 from tests.support import AS_OF, Database, csv_files, published, run_project, tiny_project
 
 TARGET = Target(

@@ -8,7 +8,7 @@ import pytest
 
 from runner.project.load import load_project
 from runner.sql.compile import compile_audience
-from runner.tools.docs.lineage import UNKNOWN, Origin, Origins, SourceColumn, column_origins
+from runner.tools.docs.graph import UNKNOWN, Origin, Origins, SourceColumn, column_origins
 from tests.support import AS_OF, ROOT, tiny_project
 
 SOURCES = """

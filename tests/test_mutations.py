@@ -12,8 +12,7 @@ from typer.testing import CliRunner
 from runner.cli.app import app
 from runner.project.load import load_project
 from runner.project.targets import Target
-from runner.tools.unit_tests.mutation_check import check_mutations, equivalences
-from runner.tools.unit_tests.mutations import mutations
+from runner.tools.unit_tests.mutations import check_mutations, equivalences, mutations
 from runner.tools.unit_tests.unit_tests import opened_bench
 from tests.support import ROOT, Database, tiny_project
 

@@ -14,9 +14,8 @@ import pytest
 
 from runner.errors import ExportError, ProfileError, ProjectError
 from runner.files.folder import written_to
-from runner.project.file_modes import FileModes
 from runner.project.load import load_project
-from runner.project.targets import load_target
+from runner.project.targets import FileModes, load_target
 from runner.sql.compile import compile_audience
 from runner.sql.psql_script import psql_script
 from tests.support import AS_OF, Database, published, run_project, tiny_project

@@ -15,8 +15,9 @@ import pytest
 
 from runner.errors import UsageError
 from runner.project.load import load_project
+from runner.sql.personal import MASKED
 from runner.tables import csv_table, plain_table
-from runner.tools.show import MASKED, Preview, preview
+from runner.tools.show import Preview, preview
 from tests.support import (
     AS_OF,
     ROOT,

@@ -16,7 +16,7 @@ from runner.cli.app import app
 from runner.errors import ProjectError
 from runner.files.document import RunResult
 from runner.files.history import runs
-from runner.project.guard import SizeGuard
+from runner.project.audience import SizeGuard
 from runner.project.load import load_project
 from runner.runs.size_guards import what_is_wrong
 from tests.support import Database, csv_files, run_project, tiny_project

@@ -11,9 +11,8 @@ import pytest
 
 from runner.errors import ProjectError, UsageError
 from runner.project.load import load_project
-from runner.tools.trace.traces import Answer, Trace
-from runner.tools.trace.tracing import trace
-from runner.tools.trace.verdicts import answer_json, answer_text, verdict
+from runner.tools.trace.text import answer_json, answer_text, verdict
+from runner.tools.trace.trace import Answer, Trace, trace
 from tests.support import (
     AS_OF,
     GOLDEN,

@@ -68,8 +68,8 @@ def compile_command(
     profiles_dir: ProfilesDir = None,
 ) -> None:
     """Print a run as a psql script that makes the same files. Needs no database."""
+    from runner.clock import parse_as_of
     from runner.project.load import load_project
-    from runner.project.parameters import parse_as_of
     from runner.project.targets import load_target
     from runner.sql.compile import compile_audience, compile_model
     from runner.sql.data_tests import compile_test
@@ -124,7 +124,7 @@ def test_command(
     if audience is None:
         judge = _check_mutations if mutate else _run_cases
         return judge(project, settled, select or [], as_json=as_json)
-    from runner.project.parameters import parse_as_of
+    from runner.clock import parse_as_of
     from runner.sql.compile import compile_audience
 
     moment = parse_as_of(as_of) if as_of is not None else datetime.now(UTC)
@@ -170,7 +170,7 @@ def _run_cases(project: Project, target: Target, select: list[str], *, as_json: 
 
 def _check_mutations(project: Project, target: Target, select: list[str], *, as_json: bool) -> int:
     from runner.demo import demo
-    from runner.tools.unit_tests.mutation_check import check_mutations
+    from runner.tools.unit_tests.mutations import check_mutations
     from runner.tools.unit_tests.unit_reports import has_gap, mutation_json, mutation_text
     from runner.tools.unit_tests.unit_tests import chosen_cases, opened_bench
 

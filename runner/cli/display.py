@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from runner.clock import instant
 from runner.files.document import CsvFile, RunResult
 from runner.project.audience import Audience
 from runner.project.nodes import Project
-from runner.project.parameters import instant
 from runner.tables import plain_table
 
 if TYPE_CHECKING:

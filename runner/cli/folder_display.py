@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from runner.cli.display import table
+from runner.clock import instant
 from runner.files.clean import Removed
 from runner.files.history import History, PastRun
 from runner.files.verify import Finding
-from runner.project.parameters import instant
 
 LONGEST_ERROR = 100
 

@@ -53,9 +53,9 @@ def show(
     profiles_dir: ProfilesDir = None,
 ) -> None:
     """The first rows of a model, made as a run makes them. Personal columns are masked."""
+    from runner.clock import parse_as_of
     from runner.demo import demo
     from runner.project.load import load_project
-    from runner.project.parameters import parse_as_of
     from runner.project.targets import load_target
     from runner.tools.show import preview
 
@@ -113,9 +113,9 @@ def explain_command(
 ) -> None:
     """The plan of every step of a run, and the indexes that would make it faster."""
     from runner.cli.display import explanation_text
+    from runner.clock import parse_as_of
     from runner.demo import demo
     from runner.project.load import load_project
-    from runner.project.parameters import parse_as_of
     from runner.project.targets import load_target
     from runner.tools.explain.explanation import explain
 
@@ -162,7 +162,7 @@ def docs(
 ) -> None:
     """Write one HTML page about models, columns and past runs. Needs no database."""
     from runner.project.load import load_project
-    from runner.tools.docs.docs_page import check_target, docs_page, write_page
+    from runner.tools.docs.page import check_target, docs_page, write_page
 
     target = Path(filled("--to", to))
     check_target(target)
@@ -191,12 +191,12 @@ def trace(
     as_json: AsJson = False,
 ) -> None:
     """Why a user is in the audience, or is not: each step's rows, and the rule that decided."""
+    from runner.clock import parse_as_of
     from runner.demo import demo
     from runner.project.load import load_project
-    from runner.project.parameters import parse_as_of
     from runner.project.targets import load_target
-    from runner.tools.trace.tracing import trace as trace_users
-    from runner.tools.trace.verdicts import answer_json, answer_text
+    from runner.tools.trace.text import answer_json, answer_text
+    from runner.tools.trace.trace import trace as trace_users
 
     moment = parse_as_of(as_of) if as_of is not None else datetime.now(UTC)
     given = given_parameters(lookback_hours, cooling_hours, var)

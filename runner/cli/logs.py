@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Literal
 
-from runner.project.parameters import milliseconds
+from runner.clock import milliseconds
 from runner.project.secrets import redacted, redacted_document
 
 LogFormat = Literal["text", "json"]

@@ -69,7 +69,7 @@ def run(
     quiet: Quiet = False,
 ) -> int:
     """Make an audience's CSV files from one snapshot of the database."""
-    from runner.project.parameters import parse_as_of
+    from runner.clock import parse_as_of
     from runner.project.targets import load_target
     from runner.runs.settings import Settings, chosen_engine
 
@@ -147,7 +147,7 @@ def compare(
     as_json: AsJson = False,
 ) -> int:
     """What differs between two runs, user by user: exit code 0 equal, 1 different."""
-    from runner.tools.compare.comparison import compare as compare_sides
+    from runner.tools.compare.compare import compare as compare_sides
     from runner.tools.compare.discrepancies import comparison_text
 
     comparison = compare_sides(

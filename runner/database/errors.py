@@ -1,20 +1,148 @@
-"""The one gate through which the driver's errors come: what they mean, without any row's data."""
+"""The one gate for errors of the driver and the server: what they mean, and where in models/ they
+come from, without row data."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
 
 import psycopg
 import sqlalchemy
 
-from runner.database.refusals import Refusal, refusal_of
-from runner.database.suspects import suspects
 from runner.errors import ConnectionLost, DatabaseError, Location
 from runner.project.secrets import redacted, redacted_quotation
 from runner.project.targets import Target
 from runner.sql.source_map import MappedSql
+from runner.sql.tokens import Token, UnclosedError, tokens
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """How far a connection came, how to mend it, and whether it is worth another try."""
+
+    stage: str
+    mend: str
+    is_transient: bool = False
+
+
+_NAME = Refusal("name resolution", "correct the host's name in the target")
+_DOWN = Refusal(
+    "TCP", "see that the server runs, and that host and port are right", is_transient=True
+)
+_SILENT = Refusal(
+    "TCP",
+    "is the host reachable from here? connect_timeout of the target is in seconds",
+    is_transient=True,
+)
+_BROKEN = Refusal("TCP", "see that the server runs, and what lies between", is_transient=True)
+_WRONG_ROOT = Refusal(
+    "TLS", "name the certificate that signed the server's in sslrootcert, or sslrootcert: system"
+)
+_WRONG_HOST = Refusal("TLS", "connect by the name that is in the server's certificate")
+_TLS = Refusal("TLS", "correct sslmode and the certificates of the target")
+_BUSY = Refusal("database", "the server takes no connection just now: try again", is_transient=True)
+_REFUSALS = {
+    "certificate verify failed": _WRONG_ROOT,
+    "root certificate file": _WRONG_ROOT,
+    "server certificate for": _WRONG_HOST,
+    "does not support SSL": Refusal("TLS", "switch TLS on at the server, or correct sslmode"),
+    "pg_hba.conf": Refusal(
+        "authentication",
+        "let this host, user and database in at the server's pg_hba.conf, or use TLS if it asks so",
+    ),
+    "password authentication failed": Refusal(
+        "authentication", "correct user or password of the target"
+    ),
+    "no password supplied": Refusal("authentication", "give the target a password"),
+    "not permitted to log in": Refusal("authentication", "grant the role LOGIN"),
+    "permission denied for database": Refusal("permission", "grant the role CONNECT on it"),
+    "the database system is": _BUSY,
+    "too many c": _BUSY,
+    "connection slots are reserved": _BUSY,
+    "failed to resolve host": _NAME,
+    "could not translate host name": _NAME,
+    "onnection refused": _DOWN,
+    "No such file or directory": _DOWN,
+    "timeout expired": _SILENT,
+    "No route to host": _SILENT,
+    "unreachable": _SILENT,
+    "onnection timed out": _SILENT,
+    "closed the connection unexpectedly": _BROKEN,
+    "onnection reset": _BROKEN,
+    "Broken pipe": _BROKEN,
+    "could not receive data from server": _BROKEN,
+    "SYSCALL error": _BROKEN,
+    "unexpected eof": _BROKEN,
+    "SSL": _TLS,
+    "ssl": _TLS,
+    "certificate": _TLS,
+    "private key": _TLS,
+    "authentication": Refusal("authentication", "correct user or password of the target"),
+    'role "': Refusal("authentication", "correct the user of the target"),
+    'database "': Refusal("database", "correct the database's name in the target"),
+    "invalid": Refusal(
+        "target", "correct the target's url; a password in it must be percent-encoded"
+    ),
+}
+"""In the order in which they are looked for: words of libpq and of the server, in English."""
+
+
+def refusal_of(message: str) -> Refusal | None:
+    """What a message of a connection that was not made, or is lost, means, if it is known."""
+    return next((found for words, found in _REFUSALS.items() if words in message), None)
+
+
+DIVISION = "22012"
+CASTS = frozenset({"22P02", "22007", "22008", "22003", "22023", "22001"})
+"""Invalid text, datetime or parameter, out of range, too long: what casts raise."""
+SUBQUERY_ROWS = "21000"
+
+_DIVIDING = frozenset({"/", "%", "mod", "div"})
+
+
+def suspects(sql: MappedSql, sqlstate: str | None, message: str) -> list[Location]:
+    """Places in the analyst's own text that can have raised it, in order; [] if none is known.
+
+    `message` narrows casts to those of the type that it names.
+    """
+    try:
+        found = list(tokens(sql.text))
+    except UnclosedError:
+        return []
+    places = (sql.location_at(offset) for offset in _offsets(found, sqlstate, message))
+    return list(dict.fromkeys(place for place in places if place is not None))
+
+
+def _offsets(found: list[Token], sqlstate: str | None, message: str) -> Iterator[int]:
+    for token, following in pairwise([*found, None]):
+        assert token is not None
+        after = following.value if following else ""
+        is_suspect = (
+            (sqlstate == DIVISION and token.value in _DIVIDING and token.kind != "text")
+            or (sqlstate in CASTS and token.value == "::" and _is_named(after, message))
+            or (sqlstate in CASTS and token.kind == "word" and token.value == "cast")
+            or (sqlstate == SUBQUERY_ROWS and token.value == "(" and after == "select")
+        )
+        if is_suspect:
+            yield token.start
+
+
+_SPELLINGS = {
+    "int": "integer", "int4": "integer", "int8": "bigint", "int2": "smallint", "bool": "boolean",
+    "timestamptz": "timestamp", "decimal": "numeric", "float8": "double", "float": "double",
+    "float4": "real", "varchar": "character",
+}  # fmt: skip
+
+
+def _is_named(type_name: str, message: str) -> bool:
+    """Whether the message is about this type, or about no type that we know of."""
+    spelled = _SPELLINGS.get(type_name, type_name)
+    known = {*_SPELLINGS.values(), "uuid", "date", "json", "jsonb", "interval", "time"}
+    return spelled in message.split('"')[0] or not any(one in message for one in known)
+
 
 TRANSIENT_STATES = ("57P01", "57P02", "57P03", "53300", "40001", "40P01")
 """Shutdown, restart, too many connections, and what a standby does to readers in its way."""

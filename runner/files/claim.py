@@ -1,14 +1,10 @@
-"""A run's second in a folder, and the files it makes there.
-
-Files are written whole into a hidden staging folder and flushed to disk before they are linked to
-their final names; a link never replaces a file. So under a final name there is a complete file
-or none.
-"""
+"""One run's second in an output folder: its staged and final names, and what dead runs left."""
 
 from __future__ import annotations
 
 import fcntl
 import os
+import re
 import stat
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,20 +14,94 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from runner.clock import file_timestamp
 from runner.errors import ExportError
 from runner.files.folder import NO_LINK, PRIVATE_FILE, Folder, file_errors
 from runner.files.manifest import (
     LOCK,
-    manifest_name,
-    pointer_name,
+    BrokenManifest,
+    Manifest,
+    is_alive,
     pointer_to,
+    read_manifest,
+    read_pointer,
+    readable_manifests,
     replace,
     stage,
-    staging_name,
 )
-from runner.files.settlement import sweep
+from runner.files.names import manifest_name, pointer_name, staging_name
+from runner.files.verify import difference
 from runner.project.audience import Audience
-from runner.sql.compile import file_timestamp
+
+ABANDONED_SECONDS = 60
+DIED = "the run died before its end: it was killed, or the machine stopped; nothing is published"
+
+
+def sweep(folder: Folder, staging: Folder, audience: str, *, is_alone: bool) -> None:
+    """Settle the manifests of the audience's dead runs, then remove what they staged.
+
+    `staging` is the sweeper's own, for what it writes. What cannot be settled is left to a later
+    run. `is_alone`: no other run can be claiming its second in the folder meanwhile.
+    """
+    for manifest in list(readable_manifests(folder, audience)):
+        if manifest.is_unfinished and not is_alive(folder, audience, manifest.timestamp):
+            with suppress(ExportError):
+                _withdraw(folder, staging, manifest)
+    for name in folder.names():
+        match = re.fullmatch(rf"\.{re.escape(audience)}_(\d{{8}}T\d{{6}})\.staging", name)
+        if not match or is_alive(folder, audience, match[1]):
+            continue
+        if is_alone or not _is_young(folder, name):
+            with suppress(ExportError):
+                with suppress(BrokenManifest):
+                    _complete_pointer(folder, staging, audience, match[1])
+                folder.drop(name)
+
+
+def _withdraw(folder: Folder, staging: Folder, manifest: Manifest) -> None:
+    """Files first: as long as one is there, the manifest lists it."""
+    for file in manifest.document.csv_files:
+        if difference(folder, file) is None:
+            folder.remove(file.path)
+    folder.flush()
+    replace(folder, staging, manifest.name, _died(manifest))
+
+
+def _died(manifest: Manifest) -> dict[str, object]:
+    metadata = {**manifest.raw["metadata"], "rowsByType": {}}
+    return {
+        **manifest.raw,
+        "success": False,
+        "status": "died",
+        "csvFiles": [],
+        "audienceSize": 0,
+        "error": DIED,
+        "metadata": metadata,
+    }
+
+
+def _complete_pointer(folder: Folder, staging: Folder, audience: str, timestamp: str) -> None:
+    """A run that was killed in its very last step published its files, but pointed to none."""
+    name = manifest_name(audience, timestamp)
+    if folder.status(name) is None:
+        return
+    manifest = read_manifest(folder, name)
+    pointer = read_pointer(folder, audience)
+    if manifest.is_published and (pointer is None or pointer.timestamp < timestamp):
+        document = pointer_to(audience, timestamp, manifest.raw)
+        replace(folder, staging, pointer_name(audience), document)
+
+
+def _is_young(folder: Folder, name: str) -> bool:
+    """A run may be between two calls: it has its folder, but not yet the lock in it."""
+    try:
+        with folder.below(name) as staging:
+            has_lock = staging.status(LOCK) is not None
+    except OSError:
+        return True  # not a folder that we may look into
+    status = folder.status(name)
+    return not has_lock and status is not None and time.time() - status.st_mtime < ABANDONED_SECONDS
+
 
 CLAIM_ATTEMPTS = 60
 

@@ -10,8 +10,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
 
+from runner.clock import instant
 from runner.errors import EXIT_DONE, EXIT_FAILED, EXIT_PARTIAL, Location
-from runner.project.parameters import CheckedParameters, instant
+from runner.project.parameters import CheckedParameters
 from runner.project.secrets import redacted_document
 
 Status = Literal[

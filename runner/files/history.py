@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from runner.clock import instant
 from runner.files.document import PUBLISHED, Status
 from runner.files.folder import Folder, read_from
 from runner.files.manifest import (
@@ -19,7 +20,6 @@ from runner.files.manifest import (
     names_of_manifests,
     read_manifest,
 )
-from runner.project.parameters import instant
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,10 +20,8 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from runner.errors import AudienceError
 from runner.files.document import PUBLISHED, UNFINISHED, Status
 from runner.files.folder import NO_LINK, Folder
+from runner.files.names import CSV_NAME, MANIFEST_NAME, manifest_name, pointer_name, staging_name
 
-MANIFEST_NAME = re.compile(r"([a-z0-9][a-z0-9-]*)_(\d{8}T\d{6})\.json")
-CSV_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*(?:_TEST)?_(\d{8}T\d{6})\.csv")
-POINTER_NAME = re.compile(r"([a-z0-9][a-z0-9-]*)\.latest\.json")
 LOCK = "lock"
 LONGEST_DOCUMENT = 10_000_000
 
@@ -121,18 +118,6 @@ class Manifest:
     def is_unfinished(self) -> bool:
         """Nobody has written the end of this run: it lives, or it died."""
         return self.document.status in UNFINISHED
-
-
-def manifest_name(audience: str, timestamp: str) -> str:
-    return f"{audience}_{timestamp}.json"
-
-
-def pointer_name(audience: str) -> str:
-    return f"{audience}.latest.json"
-
-
-def staging_name(audience: str, timestamp: str) -> str:
-    return f".{audience}_{timestamp}.staging"
 
 
 def names_of_manifests(folder: Folder, audience: str | None = None) -> list[str]:

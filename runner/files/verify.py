@@ -11,9 +11,6 @@ from pathlib import Path
 from runner.errors import UsageError
 from runner.files.folder import Folder, read_from
 from runner.files.manifest import (
-    CSV_NAME,
-    MANIFEST_NAME,
-    POINTER_NAME,
     BrokenManifest,
     ListedFile,
     Manifest,
@@ -24,6 +21,7 @@ from runner.files.manifest import (
     read_pointer,
     readable_manifests,
 )
+from runner.files.names import CSV_NAME, MANIFEST_NAME, POINTER_NAME
 
 BLOCK_BYTES = 1 << 20
 NAME_ONE = "name a manifest, a pointer (AUDIENCE.latest.json), or the folder of both"

@@ -1,7 +1,5 @@
-"""What `audiences:` in the YAML below models/ may say: parameters, files, test row, funnel.
-
-These frozen classes are both the file format and the values the runner uses.
-"""
+"""What an audience's YAML may contain: parameters, rules, window, outputs, funnel, trace and size
+guards. These frozen classes are both the file format and the values that the runner uses."""
 
 from __future__ import annotations
 
@@ -15,8 +13,29 @@ from jinja2.sandbox import SandboxedEnvironment
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from runner.errors import did_you_mean
-from runner.project.guard import SizeGuard
 from runner.project.yaml import StrictModel
+
+
+class SizeGuard(StrictModel):
+    """How many rows a production file may have; outside, it is not published.
+
+    `minimum_rows` and `maximum_rows` are absolute. `change_percent` is the most by which the rows
+    may differ from the median of the newest `runs` published runs with the same parameters; a
+    difference of up to `slack_rows` is always allowed, so that small files may vary.
+    """
+
+    minimum_rows: int = Field(default=0, ge=0)
+    maximum_rows: int | None = Field(default=None, ge=0)
+    change_percent: int | float | None = Field(default=50, gt=0)
+    runs: int = Field(default=10, ge=1, le=1000)
+    slack_rows: int = Field(default=20, ge=0)
+
+    @model_validator(mode="after")
+    def _is_a_range(self) -> SizeGuard:
+        if self.maximum_rows is not None and self.maximum_rows < self.minimum_rows:
+            raise ValueError("maximum_rows is less than minimum_rows")
+        return self
+
 
 IDENTIFIER = r"^[a-z_][a-z0-9_]{0,49}$"
 """Model names: safe unquoted, and short enough for PostgreSQL's 63 bytes with our prefix."""

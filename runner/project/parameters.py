@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 from jinja2 import StrictUndefined, Undefined, UndefinedError
 from jinja2.sandbox import SandboxedEnvironment
 
+from runner.clock import instant
 from runner.errors import Location, ParameterError, ProjectError, did_you_mean
 from runner.project.audience import Audience, Parameter
 from runner.project.nodes import Project
@@ -63,35 +64,6 @@ def check_parameters(
     window = _window(project, audience, values, as_of)
     _check_rules(project, audience, values, window)
     return CheckedParameters(values, as_of, window)
-
-
-def instant(moment: datetime) -> str:
-    """ISO 8601 in UTC with Z, to the microsecond where there is a fraction."""
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
-
-
-def milliseconds(moment: datetime) -> str:
-    """ISO 8601 in UTC with milliseconds and Z."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def parse_as_of(text: str) -> datetime:
-    """An ISO 8601 instant with its offset. Raises `ParameterError` for anything else."""
-    try:
-        moment = datetime.fromisoformat(text.strip())
-    except ValueError:
-        raise ParameterError(
-            f"--as-of {text!r} is no instant", mend="write it as 2025-11-28T12:00:00Z"
-        ) from None
-    if moment.tzinfo is None:
-        raise ParameterError(
-            f"--as-of {text!r} has no offset from UTC",
-            mend=f"write {moment.isoformat()}Z for UTC",
-        )
-    try:
-        return moment.astimezone(UTC)
-    except OverflowError:
-        raise ParameterError(f"--as-of {text!r} is out of the calendar") from None
 
 
 def _as_text(default: object) -> str:

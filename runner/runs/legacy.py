@@ -19,15 +19,16 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from runner.clock import Deadline
+from runner.clock import Deadline, instant
 from runner.errors import AudienceError, ExportError, Location, UsageError
 from runner.files.claim import Claim
 from runner.files.csv import opened
 from runner.files.document import CsvFile, LegacyCommand
+from runner.files.names import NamedCsv, csv_named
 from runner.project.audience import Audience, Legacy
 from runner.project.audience import Output as OutputFile
 from runner.project.nodes import Project
-from runner.project.parameters import check_parameters, instant
+from runner.project.parameters import check_parameters
 from runner.project.secrets import hide, redacted
 from runner.project.targets import Target
 from runner.runs.child import Output, run_child
@@ -37,7 +38,6 @@ from runner.runs.settings import Settings
 from runner.runs.state import Progress
 from runner.sql.compile import CompiledAudience
 from runner.sql.graph import Graph
-from runner.tools.compare.sides import NamedCsv, csv_named
 
 OUTPUT_FOLDER = "legacy"
 SHORTEST_SECRET = 6

@@ -17,14 +17,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from runner.clock import Deadline
+from runner.clock import Deadline, instant
 from runner.database.session import Session
 from runner.errors import ExportError, LockedError
 from runner.files.claim import Claim, claimed
 from runner.files.folder import NO_LINK, PRIVATE_FILE, Folder, file_errors, written_to
 from runner.project.audience import Audience
 from runner.project.nodes import literal
-from runner.project.parameters import instant
 from runner.runs.settings import Settings
 
 APPLICATION = "push-audiences"

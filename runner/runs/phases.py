@@ -6,7 +6,7 @@ import time
 from contextlib import nullcontext
 from datetime import UTC, datetime
 
-from runner.clock import Deadline, seconds_of
+from runner.clock import Deadline, file_timestamp, seconds_of
 from runner.database.retries import retried
 from runner.database.session import Session, open_session
 from runner.database.snapshot import Reach
@@ -36,7 +36,6 @@ from runner.sql.compile import (
     WITHOUT_STATISTICS,
     CompiledAudience,
     compile_audience,
-    file_timestamp,
 )
 from runner.sql.data_tests import DataTest, across_files, tests_of
 from runner.sql.source_map import MappedSql

@@ -16,8 +16,7 @@ from typing import Any, Literal
 from runner.errors import AudienceError, Location
 from runner.files.document import RunIdentity
 from runner.files.history import PastRun
-from runner.project.audience import Output
-from runner.project.guard import SizeGuard
+from runner.project.audience import Output, SizeGuard
 
 Verdict = Literal["pass", "stop", "accepted", "off"]
 

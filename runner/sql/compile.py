@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cached_property
 
+from runner.clock import milliseconds
 from runner.errors import Location, UsageError, did_you_mean
 from runner.project.audience import Audience, FunnelStep, Output
 from runner.project.nodes import Model, Project, Source, literal, quoted
-from runner.project.parameters import CheckedParameters, check_parameters, milliseconds
+from runner.project.parameters import CheckedParameters, check_parameters
 from runner.sql.check import check_select
 from runner.sql.graph import Graph, build_graph
 from runner.sql.render import RenderedModel, render
@@ -238,11 +239,6 @@ def inlined(compiled: CompiledAudience) -> CompiledAudience:
         compiled.graph,
         can_build=False,
     )
-
-
-def file_timestamp(moment: datetime) -> str:
-    """`{ts}` in file names: UTC, YYYYMMDDTHHMMSS."""
-    return moment.astimezone(UTC).strftime("%Y%m%dT%H%M%S")
 
 
 def _graph(project: Project, parameters: CheckedParameters, readers: list[str]) -> Graph:

@@ -7,19 +7,12 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
+from runner.clock import file_timestamp, instant
 from runner.errors import ExportError, UsageError
 from runner.project.audience import FunnelStep, Output
 from runner.project.nodes import MODELS_FOLDER
-from runner.project.parameters import instant
 from runner.project.targets import Target
-from runner.sql.compile import (
-    COPY_OPTIONS,
-    PREPARATION,
-    SNAPSHOT,
-    CompiledAudience,
-    file_timestamp,
-    inlined,
-)
+from runner.sql.compile import COPY_OPTIONS, PREPARATION, SNAPSHOT, CompiledAudience, inlined
 
 
 def psql_script(compiled: CompiledAudience, target: Target, started_at: datetime) -> str:

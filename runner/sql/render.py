@@ -23,8 +23,7 @@ from runner.errors import Location, ProjectError, did_you_mean
 from runner.project.nodes import Model, Project, Source
 from runner.project.parameters import CheckedParameters, Values
 from runner.project.properties import Materialized, TestConfig
-from runner.sql.places import BODY_OF_VALUE, TagPlaces, untagged
-from runner.sql.source_map import MappedSql
+from runner.sql.source_map import BODY_OF_VALUE, MappedSql, TagPlaces, untagged
 
 Relations = Callable[[Model | Source], str]
 """How a model or source is named in SQL: its temp table, its CTE, its own name."""

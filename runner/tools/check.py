@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from runner.database.indexes import SMALL_BYTES, Index
-from runner.database.server_indexes import indexes_of
+from runner.database.indexes import SMALL_BYTES, Index, indexes_of
 from runner.database.session import Server, Session, open_session
 from runner.errors import AudienceError, ConnectionLost, DatabaseError
 from runner.project.nodes import Project, Source, literal

@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from runner.clock import instant
 from runner.database.snapshot import Reach, Workspace, opened
 from runner.errors import UsageError
 from runner.project.nodes import Project
-from runner.project.parameters import instant
 from runner.project.targets import Target
 from runner.sql.compile import CompiledAudience, compile_audience
+from runner.sql.personal import MASKED, is_personal
 from runner.sql.source_map import joined
 from runner.tables import Row
 
-MASKED = "***"
 MOST_ROWS = 1_000_000
 
 _JSON_TYPES = frozenset({16, 20, 21, 23, 114, 3802})
@@ -172,27 +172,3 @@ def _order(compiled: CompiledAudience, model: str, names: list[str]) -> list[tup
         if any(test.unique for test in column.data_tests)
     ]
     return next((one for one in orders if all(name in names for name, _ in one)), [])
-
-
-def is_personal(compiled: CompiledAudience, model: str, column: str) -> bool:
-    """Whether a model's column says who somebody is.
-
-    It does if the model's YAML says so, or the YAML of a model or source upstream of a column of
-    that name. A column that no YAML describes does if anything upstream is personal.
-    """
-    properties = compiled.project.models[model].properties
-    described = properties.columns if properties else []
-    is_described = any(one.identifier == column for one in described)
-    upstream = _personal_upstream(compiled, model)
-    return column in upstream or (not is_described and bool(upstream))
-
-
-def _personal_upstream(compiled: CompiledAudience, model: str) -> frozenset[str]:
-    found: set[str] = set()
-    for name in compiled.graph.upstream(model):
-        rendered = compiled.graph.models[name]
-        if rendered.model.properties:
-            found |= rendered.model.properties.personal
-        for key in rendered.sources:
-            found |= compiled.project.sources[key].personal
-    return frozenset(found)

@@ -10,20 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from runner.errors import Location, UsageError, did_you_mean
+from runner.files.names import NamedCsv, csv_named
 
-_NAME = re.compile(r"(?P<stem>.+?)(?P<test>_TEST)?(?:_(?P<day>\d{8})[T_](?P<time>\d{6}))?\.csv")
-"""Names of this runner (`T` in the time) and of the old engine (`_`)."""
 _TIMESTAMP = re.compile(r"(\d{8})[T_](\d{6})")
-
-
-@dataclass(frozen=True)
-class NamedCsv:
-    """A CSV file by its name. `label` is the name without the time, `_TEST` included."""
-
-    path: Path
-    label: str
-    is_test: bool
-    timestamp: str | None
 
 
 @dataclass(frozen=True)
@@ -60,16 +49,6 @@ def read_side(given: Path, *, with_test_files: bool) -> Side:
         where=str(given),
         mend="give a folder, FOLDER/TIMESTAMP, a manifest or a CSV file",
     )
-
-
-def csv_named(path: Path) -> NamedCsv | None:
-    """What a file's name says, None if it is no name of a CSV file."""
-    name = _NAME.fullmatch(path.name)
-    if name is None:
-        return None
-    timestamp = f"{name['day']}T{name['time']}" if name["day"] else None
-    label = name["stem"] + (name["test"] or "")
-    return NamedCsv(path, label, bool(name["test"]), timestamp)
 
 
 def _run_of(given: Path, folder: Path, wanted: str | None, *, with_test_files: bool) -> Side:

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from runner.clock import instant
 from runner.database.snapshot import Reach, Workspace, opened
 from runner.errors import Location
 from runner.project.audience import FunnelStep
 from runner.project.nodes import Project
-from runner.project.parameters import instant
 from runner.project.targets import Target
 from runner.runs.data_tests import by_model, count_all
 from runner.sql.compile import CompiledAudience, compile_audience

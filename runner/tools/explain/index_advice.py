@@ -6,8 +6,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from runner.database.indexes import SMALL_BYTES, Condition, Index, conditions, joined_columns
-from runner.database.server_indexes import TableIndexes, indexes_of
+from runner.database.indexes import (
+    SMALL_BYTES,
+    Condition,
+    Index,
+    TableIndexes,
+    conditions,
+    indexes_of,
+    joined_columns,
+)
 from runner.database.session import Session
 from runner.database.snapshot import Workspace
 from runner.project.nodes import Source, literal

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from runner.tools.unit_tests.mutation_check import Mutant
+from runner.tools.unit_tests.mutations import Mutant
 from runner.tools.unit_tests.unit_tests import CaseResult
 
 

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC
 from typing import Any
 
+from runner.clock import instant
 from runner.project.audience import Audience
-from runner.project.parameters import instant
-from runner.tools.trace.rules import Row
-from runner.tools.trace.traces import Answer, OutsideAction, Reason, Step, Trace, moment
+from runner.tools.trace.evidence import Row
+from runner.tools.trace.trace import Answer, OutsideAction, Reason, Step, Trace, moment
 
 WIDTH = 110
 ROWS_SHOWN = 5
