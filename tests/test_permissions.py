@@ -17,6 +17,7 @@ from runner.files.folder import written_to
 from runner.project.load import load_project
 from runner.project.targets import FileModes, load_target
 from runner.sql.compile import compile_audience
+from runner.sql.plan import Plan
 from runner.sql.psql_script import psql_script
 from tests.support import AS_OF, Database, published, run_project, tiny_project
 from tests.test_compile import OFFLINE, psql
@@ -289,7 +290,7 @@ def test_psql_escapes_the_same(database: Database, tmp_path: Path, out: Path) ->
     result = run_project(project, database, out)
     assert result.identity is not None
     compiled = compile_audience(load_project(project), "tiny", {}, AS_OF)
-    script = psql_script(compiled, OFFLINE, result.identity.started_at)
+    script = psql_script(Plan(compiled, result.identity.started_at), OFFLINE)
     done = psql(database, script, tmp_path / "psql")
     assert (done.returncode, done.stderr) == (0, "")
     paths = list((tmp_path / "psql").iterdir())

@@ -69,8 +69,8 @@ def _connect(target: Target, seconds: int) -> Driver:
         connect_timeout=seconds,
         application_name="push-audiences",
         client_encoding="UTF8",
-        # every statement is prepared: the server itself then refuses a second one behind it
-        prepare_threshold=0,
+        # nothing is left on the server under a name: behind a pooler others may get the connection
+        prepare_threshold=None,
         autocommit=True,
         keepalives_idle=10,
         keepalives_interval=5,

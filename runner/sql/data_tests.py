@@ -114,6 +114,7 @@ class DataTest:
     types: frozenset[str]
     gates: bool
     failing: Failing = field(repr=False)
+    sources: tuple[tuple[str, str], ...] = ()
 
     @property
     def tested(self) -> str | None:
@@ -244,9 +245,11 @@ def _generic(
 ) -> DataTest:
     body = test.body
     reads = [model]
+    sources: tuple[tuple[str, str], ...] = ()
     if isinstance(body, RelationshipsTest):
         parent = _parent(compiled, body.arguments.to, where)
         reads += parent.refs
+        sources = tuple(parent.sources)
         failing: Failing = partial(orphans, column, body, _parent_rows(compiled, parent), where)
     elif isinstance(body, AcceptedValuesTest):
         failing = partial(not_accepted, column, body, where)
@@ -263,6 +266,7 @@ def _generic(
         types=_types_of(compiled, [model]),
         gates=model in compiled.graph.tables,
         failing=failing,
+        sources=sources,
     )
 
 
@@ -329,6 +333,7 @@ def _singular(compiled: CompiledAudience) -> Iterator[DataTest]:
             types=_types_of(compiled, rendered.refs),
             gates=True,
             failing=partial(_as_it_is, query),
+            sources=tuple(rendered.sources),
         )
 
 

@@ -69,7 +69,7 @@ def _lines(plan: Plan, target: Target) -> Iterator[str]:
 def _step(plan: Plan, step: Step) -> Iterator[str]:
     """A step as psql runs it. It runs no data tests, and stops where there was no activity."""
     if step.kind == "table":
-        yield from (f"\n{sql.text}\n;" for sql in (step.sql, step.follow_up) if sql)
+        yield from (f"\n{sql.text}\n;" for sql in step.statements)
     elif step.is_funnel:
         yield f"\n\\echo {_psql_text(step.name)}\n{step.sql.text};"
     elif step.kind in ("file", "test_file"):

@@ -284,7 +284,7 @@ class Catalog:
                 "select oid::int8 as oid, format_type(oid, -1) as name from pg_type "
                 f"where oid in ({listed})"
             )
-            self._types |= {row.oid: row.name for row in found}
+            self._types |= dict(found)
 
     def _of_source(self, source: Source) -> Columns:
         found = self.session.rows(
@@ -292,7 +292,7 @@ class Catalog:
             f"where attrelid = to_regclass({literal(source.relation)}) "
             "and attnum > 0 and not attisdropped"
         )
-        on_server = {row.name: row.kind for row in found}
+        on_server = dict(found)
         columns = {name: on_server.get(name, declared) for name, declared in source.columns}
         for name, kind in columns.items():
             if kind is None:
