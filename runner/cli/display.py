@@ -159,14 +159,14 @@ def _plain(value: Any) -> Any:
 
 
 def check_list(checks: Iterable[Check]) -> str:
-    """A line for each check: ok, or what to mend."""
+    """A line for each check: ok, or what to fix."""
     return "\n".join(map(_check, checks))
 
 
 def _check(check: Check) -> str:
     if check.is_ok and not check.is_warning:
         return f"ok    {check.name}: {check.detail}"
-    parts = [" ".join(part.split()) for part in (check.detail, check.mend) if part]
+    parts = [" ".join(part.split()) for part in (check.detail, check.fix) if part]
     return f"{'warn ' if check.is_warning else 'wrong'} {check.name}: {'; '.join(parts)}"
 
 
@@ -175,9 +175,9 @@ def check_json(checks: list[Check]) -> dict[str, Any]:
     wrong = [check for check in checks if not check.is_ok]
     return {
         "valid": not wrong,
-        "errors": [f"{check.name}: {check.detail}; {check.mend}" for check in wrong],
+        "errors": [f"{check.name}: {check.detail}; {check.fix}" for check in wrong],
         "warnings": [
-            f"{check.name}: {check.detail}; {check.mend}" for check in checks if check.is_warning
+            f"{check.name}: {check.detail}; {check.fix}" for check in checks if check.is_warning
         ],
         "checks": [
             {
@@ -185,7 +185,7 @@ def check_json(checks: list[Check]) -> dict[str, Any]:
                 "ok": one.is_ok,
                 "warning": one.is_warning,
                 "detail": one.detail,
-                "mend": one.mend,
+                "mend": one.fix,
             }
             for one in checks
         ],

@@ -61,10 +61,10 @@ def show(
 
     if where is not None:
         raise UsageError(
-            "show has no --where", mend="to follow one user: audiences trace AUDIENCE USER_ID"
+            "show has no --where", fix="to follow one user: audiences trace AUDIENCE USER_ID"
         )
     if as_json and as_csv:
-        raise UsageError("--json and --csv were both given", mend="give one")
+        raise UsageError("--json and --csv were both given", fix="give one")
     settled = load_target(profiles_dir or project_dir, target)
     shown = preview(
         load_project(project_dir),

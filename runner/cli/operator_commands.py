@@ -118,7 +118,7 @@ def check(
     profiles_dir: ProfilesDir = None,
     as_json: AsJson = False,
 ) -> int:
-    """Connection, server, rights, source tables and columns: ok, or what to mend."""
+    """Connection, server, rights, source tables and columns: ok, or what to fix."""
     from runner.cli.display import check_json, check_list
     from runner.demo import demo
     from runner.project.load import load_project

@@ -171,9 +171,9 @@ def given_parameters(
     for one in var or []:
         name, sign, value = one.partition("=")
         if not sign or not name:
-            raise UsageError(f"--var {one!r} is not NAME=VALUE", mend="write --var name=value")
+            raise UsageError(f"--var {one!r} is not NAME=VALUE", fix="write --var name=value")
         if name in given:
-            raise UsageError(f"parameter {name} is given twice", mend="give it once")
+            raise UsageError(f"parameter {name} is given twice", fix="give it once")
         given[name] = value
     return given
 
@@ -182,13 +182,13 @@ def seconds(option: str, text: str) -> float:
     try:
         return seconds_of(text)
     except ValueError as problem:
-        raise UsageError(f"{option} {problem}", mend=f"give {option} a time such as 5m") from None
+        raise UsageError(f"{option} {problem}", fix=f"give {option} a time such as 5m") from None
 
 
 def filled(option: str, value: str) -> str:
     """Refuses what an unset or broken shell variable leaves behind."""
     if not value.strip() or not value.isprintable():
-        raise UsageError(f"{option} {value!r} is empty or not printable", mend="give it a value")
+        raise UsageError(f"{option} {value!r} is empty or not printable", fix="give it a value")
     return value
 
 
@@ -203,12 +203,12 @@ def check_test_options(
 ) -> None:
     """Data tests are an audience's, with its parameters; unit tests bring their own."""
     if mutate and not unit:
-        raise UsageError("--mutate is about unit tests", mend="say --unit --mutate")
+        raise UsageError("--mutate is about unit tests", fix="say --unit --mutate")
     if not unit and audience is None:
-        raise UsageError("whose tests?", mend="name an audience, or say --unit for unit tests")
+        raise UsageError("whose tests?", fix="name an audience, or say --unit for unit tests")
     if unit and (audience is not None or given or as_of is not None or show_rows):
         raise UsageError(
             "unit tests belong to models and bring their own rows, parameters and time",
-            mend="with --unit leave audience, parameters, --as-of and --show-rows out; --select "
+            fix="with --unit leave audience, parameters, --as-of and --show-rows out; --select "
             "chooses models and cases",
         )

@@ -67,7 +67,7 @@ def running(*, reset: bool = False, is_empty: bool = False) -> Iterator[str]:
         raise EmbeddedServerError(
             f"the demo has no folder: {problem.strerror}",
             where=str(folder),
-            mend="name one that can be written to in AUDIENCES_DEMO_DIR",
+            fix="name one that can be written to in AUDIENCES_DEMO_DIR",
         ) from None
     server = EmbeddedServer(folder / "server")
     with users, _without_libpq_environment():
@@ -127,13 +127,13 @@ def _seed(server: EmbeddedServer, *, may_replace: bool, reset: bool) -> None:
                 raise EmbeddedServerError(
                     "other commands are using the demo",
                     where=str(server.folder),
-                    mend="wait until they are done, then reset it",
+                    fix="wait until they are done, then reset it",
                 )
     except psycopg.Error as problem:
         raise EmbeddedServerError(
             f"the demo's data cannot be made: {problem}",
             where=str(server.folder),
-            mend="see to the disk's space, or remove the folder and try again",
+            fix="see to the disk's space, or remove the folder and try again",
         ) from None
 
 

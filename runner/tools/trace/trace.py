@@ -102,9 +102,9 @@ def trace(
     compiled = compile_audience(project, audience, given, as_of)
     for user in users:
         if not user.strip() or not user.isprintable():
-            raise UsageError(f"the user {user!r} is empty or not printable", mend="give its key")
+            raise UsageError(f"the user {user!r} is empty or not printable", fix="give its key")
     if not users:
-        raise UsageError("no user is given", mend="give one key or more")
+        raise UsageError("no user is given", fix="give one key or more")
     with opened(compiled, target) as workspace:
         tracer = _Tracer(look(workspace, users), given, unmask=unmask)
         return Answer(workspace.compiled, [tracer.trace(key) for key in tracer.sightings.keys])

@@ -501,7 +501,7 @@ def _check_that_all_pass(bench: Bench, cases: Iterable[UnitCase]) -> None:
             raise UsageError(
                 f"{case.name} does not pass as it is, so it cannot notice a change",
                 where=case.location,
-                mend="see audiences test --unit",
+                fix="see audiences test --unit",
             )
 
 
