@@ -27,7 +27,7 @@ from runner.project.load import load_project
 from runner.project.targets import Target
 from runner.runs.phases import run
 from runner.runs.settings import Settings
-from runner.tools.check import check_target
+from runner.tools.check import check
 from tests.proxy import Proxy, tls_before
 from tests.support import (
     AS_OF,
@@ -411,7 +411,7 @@ def test_a_passed_deadline_says_so() -> None:
 
 
 def failing(target: Target) -> tuple[str, str, list[str]]:
-    checks = check_target(load_project(ROOT), target)
+    checks = check(load_project(ROOT), target)
     (wrong,) = (one for one in checks if not one.is_ok)
     return wrong.name, wrong.fix, [one.name for one in checks if one.is_ok]
 
@@ -487,7 +487,7 @@ def test_verify_full_takes_the_right_server_only(
             given = target_through(proxy, golden, **trust)
             return given.model_copy(update={"host": host, "port": port})
 
-        right = check_target(load_project(ROOT), target("localhost", root))
+        right = check(load_project(ROOT), target("localhost", root))
         assert [one.detail for one in right if one.name == "TLS"] == ["in use"]
         assert all(one.is_ok for one in right)
         name, fix, passed = failing(target("localhost", other))

@@ -43,7 +43,7 @@ def demo_folder() -> Path:
 
 
 @contextmanager
-def resolved(target: Target, *, is_empty: bool = False) -> Iterator[Target]:
+def reach(target: Target, *, is_empty: bool = False) -> Iterator[Target]:
     """The target as it can be connected to: the demo runs as long as this does. `is_empty` asks
     for a demo without data, which unit tests can do with."""
     if not target.is_demo:

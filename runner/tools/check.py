@@ -28,7 +28,7 @@ class Check:
     is_warning: bool = False
 
 
-def check_target(project: Project, target: Target) -> list[Check]:
+def check(project: Project, target: Target) -> list[Check]:
     """The stages of the connection, server, rights, then every source table and column that the
     models read. After a stage that fails there is nothing more to look at."""
     done: list[Check] = []

@@ -80,7 +80,7 @@ class Preview:
         return kind in _JSON_TYPES and name not in self.masked
 
 
-def preview(
+def show(
     project: Project,
     model: str,
     target: Target,

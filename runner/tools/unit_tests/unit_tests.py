@@ -398,6 +398,16 @@ class CaseResult:
             "error": str(self.error) if self.error else None,
         }
 
+    def lines(self) -> list[str]:
+        """Where the case is written, its error, and what its model made otherwise."""
+        about = []
+        if self.error:
+            about += [str(self.error), *(self.error.excerpt() or "").splitlines()]
+        if self.differences:
+            about += self.differences.lines()
+        head = f"{self.status:5} {self.case.name}  {self.case.location}"
+        return [head, *(f"      {line}" for line in about)]
+
 
 @dataclass(frozen=True)
 class Bench:
@@ -463,6 +473,16 @@ def run_unit_tests(
     cases = chosen_cases(project, select)
     with opened_bench(project, target) as bench:
         return [bench.run(case) for case in cases]
+
+
+def results_json(results: Sequence[CaseResult]) -> dict[str, Any]:
+    counts = Counter(result.status for result in results)
+    return {
+        "success": counts["pass"] == len(results),
+        "counts": {status: counts[status] for status in ("pass", "fail", "error")},
+        "executionTimeMs": round(sum(result.milliseconds for result in results)),
+        "cases": [result.as_json() for result in results],
+    }
 
 
 def chosen_cases(project: Project, select: Iterable[str]) -> list[UnitCase]:
