@@ -60,6 +60,7 @@ def command(
     """
     from runner.sql.compile import compile_audience, compile_model
     from runner.sql.data_tests import compile_test
+    from runner.sql.plan import Plan
     from runner.sql.psql_script import psql_script, write_folder
 
     now = datetime.now(UTC)
@@ -72,7 +73,7 @@ def command(
     if test is not None:
         print_data(compile_test(compiled, test).text)
     elif to is None:
-        print_data(psql_script(compiled, request.offline_target, now).rstrip("\n"))
+        print_data(psql_script(Plan(compiled, now), request.offline_target).rstrip("\n"))
     else:
-        paths = write_folder(compiled, request.offline_target, now, to)
+        paths = write_folder(Plan(compiled, now), request.offline_target, to)
         print_text("\n".join(map(str, paths)), is_product=False)

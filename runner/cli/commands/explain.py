@@ -24,8 +24,7 @@ from runner.cli.request import Request
 from runner.clock import instant
 
 if TYPE_CHECKING:
-    from runner.tools.explain.explanation import Explanation
-    from runner.tools.explain.index_advice import Advice, Use
+    from runner.tools.explain.explain import Explanation
 
 EXAMPLE = "audiences explain layer3-behavior --analyze"
 
@@ -52,7 +51,7 @@ def command(
 ) -> None:
     """Print the query plan of each step of a run, and the indexes that would make it faster."""
     from runner.demo import demo
-    from runner.tools.explain.explanation import explain
+    from runner.tools.explain.explain import explain
 
     request = Request(project_dir, profiles_dir, target, lookback_hours, cooling_hours, var, as_of)
     explanation = explain(
@@ -85,7 +84,7 @@ def _lines(explanation: Explanation, mark: str) -> Iterator[str]:
     yield ""
     yield _steps_table(explanation)
     for step, plan in explanation.steps:
-        yield f"\n{step.name}  ({step.where})"
+        yield f"\n{step.label}  ({step.location})"
         yield from (f"   {line}" for line in plan.lines())
     yield ""
     yield from _advice(explanation)
@@ -96,7 +95,7 @@ def _steps_table(explanation: Explanation) -> str:
 
     if not explanation.is_analyzed:
         rows = [
-            (f"{plan.cost:,.0f}", f"{plan.source.expected_rows:,.0f}", step.name)
+            (f"{plan.cost:,.0f}", f"{plan.source.expected_rows:,.0f}", step.label)
             for step, plan in explanation.steps
         ]
         return plain_table(("cost", "expected rows", "step"), rows)
@@ -106,7 +105,7 @@ def _steps_table(explanation: Explanation) -> str:
             f"{plan.source.rows:,.0f}",
             f"{plan.source.expected_rows:,.0f}",
             *(f"{blocks:,}" for blocks in plan.buffers.as_json().values()),
-            step.name,
+            step.label,
         )
         for step, plan in explanation.steps
     ]
@@ -120,19 +119,7 @@ def _advice(explanation: Explanation) -> Iterator[str]:
         return
     yield "Indexes that would spare these steps a scan of a whole source table:"
     for one in explanation.advice:
-        yield one.index.statement if one.verdict is not False else f"-- {one.index.statement}"
+        yield one.index.statement
         for use in one.uses:
             time = f", {use.milliseconds:,.1f} ms" if use.milliseconds is not None else ""
-            yield (
-                f"   {use.step}: {use.rows:,.0f} of {use.table_rows:,.0f} rows{time}"
-                f"{_verdict(one, use)}"
-            )
-    if not explanation.has_hypopg:
-        yield "The planner was not asked: this database has no hypopg extension."
-
-
-def _verdict(advice: Advice, use: Use) -> str:
-    if use.cost_with is None:
-        return ""
-    would = "would use it" if advice.verdict else "would not use it"
-    return f"; the planner {would}: cost {use.cost:,.0f} -> {use.cost_with:,.0f}"
+            yield f"   {use.step}: {use.rows:,.0f} of {use.table_rows:,.0f} rows{time}"
