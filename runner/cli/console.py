@@ -161,7 +161,8 @@ def _check_output(*, is_product: bool) -> None:
     sys.stdout.flush()
     file = _stdout_file()
     if file and not is_product:
-        _warn(file)
+        if _is_lost(file):
+            print_note(f"warning: {_loss(file)}")
         file.lost = None
 
 
@@ -172,8 +173,10 @@ def final_code(code: str | int | None) -> str | int | None:
     """
     sys.stdout.flush()
     file = _stdout_file()
-    is_lost = file is not None and _warn(file)
-    return EXIT_FAILED if is_lost and not code else code
+    if file is None or not _is_lost(file):
+        return code
+    print_note(f"error: {_loss(file)}")
+    return code or EXIT_FAILED
 
 
 def _stdout_file() -> OutputFile | None:
@@ -181,9 +184,9 @@ def _stdout_file() -> OutputFile | None:
     return file if isinstance(file, OutputFile) else None
 
 
-def _warn(file: OutputFile) -> bool:
-    """Print a line if output was lost; whether it was."""
-    if file.lost is None or file.lost.errno == errno.EPIPE:
-        return False
-    print_note(f"error: stdout cannot be written to: {file.lost.strerror}")
-    return True
+def _is_lost(file: OutputFile) -> bool:
+    return file.lost is not None and file.lost.errno != errno.EPIPE
+
+
+def _loss(file: OutputFile) -> str:
+    return f"stdout cannot be written to: {file.lost and file.lost.strerror}"

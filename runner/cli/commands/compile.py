@@ -43,7 +43,8 @@ def command(
         typer.Option(
             "--test",
             metavar="NAME",
-            help="Print only the select that finds the rows that fail this data test.",
+            help="Print only the select that finds the rows that fail this data test. Default: the "
+            "whole run.",
         ),
     ] = None,
     lookback_hours: LookbackHours = None,

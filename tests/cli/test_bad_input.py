@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from runner.cli.app import app
-from tests.support import Database, only_outcome, published, shipped_project, tiny_project
+from tests.support import ROOT, Database, only_outcome, published, shipped_project, tiny_project
 
 Invoke = Callable[..., tuple[int, str]]
 
@@ -219,9 +219,7 @@ def test_a_missing_source_column_names_the_staging_models_line(
 
 
 def test_no_database_url_for_prod_exits_2(invoke: Invoke, tmp_path: Path) -> None:
-    code, error = invoke(
-        "layer3-behavior", "--target", "prod", profiles=Path(__file__).parent.parent
-    )
+    code, error = invoke("layer3-behavior", "--target", "prod", profiles=ROOT)
     assert code == 2
     assert "DATABASE_URL, which is not set" in error
     assert "profiles.yml:" in error
@@ -311,7 +309,7 @@ def test_a_full_disk_publishes_nothing(database: Database, tmp_path: Path) -> No
     done = subprocess.run(
         [sys.executable, "-c", program, "run", "tiny", "--project-dir", project, "--profiles-dir",
          profile, "--output-dir", tmp_path / "out", "-q", "--all-or-nothing"],
-        capture_output=True, text=True, check=False, cwd=Path(__file__).parent.parent,
+        capture_output=True, text=True, check=False, cwd=ROOT,
     )  # fmt: skip
     assert done.returncode == 1, done.stderr
     assert "cannot be written: File too large" in done.stderr
