@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +26,6 @@ from runner.cli.request import Request
 from runner.clock import instant
 
 if TYPE_CHECKING:
-    from runner.tools.trace.evidence import Row
     from runner.tools.trace.trace import Answer, OutsideAction, Reason, Step, Trace
 
 EXAMPLE = "audiences trace layer3-behavior 1042 --as-of 2025-11-28T12:00:00Z"
@@ -124,13 +123,13 @@ def _reason(reason: Reason) -> str:
     return f"{reason.text} ({reason.where})"
 
 
-def _new_values(answer: Answer, row: Row, shown: set[tuple[str, str]]) -> str:
+def _new_values(answer: Answer, row: Mapping[str, Any], shown: set[tuple[str, str]]) -> str:
     """A row's values that no earlier step has shown."""
     new = {name: value for name, value in row.items() if (name, str(value)) not in shown}
     return _values(new, answer)
 
 
-def _values(row: Row, answer: Answer) -> str:
+def _values(row: Mapping[str, Any], answer: Answer) -> str:
     key = answer.compiled.audience.key
     return "  ".join(f"{name}={_cell(value)}" for name, value in row.items() if name != key)
 
