@@ -50,7 +50,7 @@ class Location:
             shown.append(f"{number:>{width}} | {line}".rstrip())
             if number == self.line:
                 column = self.column or len(line) - len(line.lstrip()) + 1
-                # tabs stay tabs, so that the caret stands below its character
+                # tabs stay tabs, so that the caret is below its character
                 indent = "".join("\t" if one == "\t" else " " for one in line[: column - 1])
                 shown.append(f"{' ' * width} | {indent}^")
         return "\n".join(shown)

@@ -316,16 +316,16 @@ def test_unusable_sides_exit_2_and_say_what_to_give(tmp_path: Path) -> None:
     write(tmp_path / "tests" / "x_TEST_20251128_120000.csv", ENGLISH)
     write(tmp_path / "other" / "other_20251128_120000.csv", ENGLISH)
     for side, message in {
-        "missing": "there is nothing of this name; give a folder, FOLDER/TIMESTAMP",
+        "missing": "there is no such file or folder; give a folder, FOLDER/TIMESTAMP",
         "empty": "there is no CSV file in this folder",
         "broken.json": "broken.json:1: this is not JSON",
         "list.json": "this document lists no csvFiles",
-        "bad.json": "lists 'gone.csv', which is not there",
+        "bad.json": "lists 'gone.csv', which does not exist",
         "odd.json": "an entry of csvFiles has no path",
         "loop.json": "nowhere.json: cannot be read: No such file",
         "tests": "there are only test files in this run; add --test-files",
         "other": "the two sides have no file in common; A: good; B: other",
-        "n" * 300: "there is nothing of this name",
+        "n" * 300: "there is no such file or folder",
     }.items():
         code, stdout, stderr = invoke(good, tmp_path / side)
         assert (code, stdout) == (2, ""), stderr

@@ -81,7 +81,7 @@ def test_a_failing_test_of_one_file_keeps_that_file_back_alone(
     assert failure.audience_type == "first"
     assert failure.message == (
         "models/tests.yml:8: data test accepted_values_first_file_user_id fails: 1 failing row of "
-        "first_file; see the rows: audiences test tiny --select accepted_values_first_file_user_id "
+        "first_file; to print the rows: audiences test tiny --select accepted_values_first_file_user_id "
         "--show-rows"
     )
     assert found(result)["accepted_values_first_file_user_id"].status == "error"
@@ -318,7 +318,7 @@ def test_one_test_that_the_server_refuses_does_not_hide_the_others(
     ("tests", "message"),
     [
         ("[uniqe]", "models/tests.yml:9: unknown key 'uniqe'; did you mean unique"),
-        ("[{unique: {config: {error_if: 'many'}}}]", "'many' is no condition such as '!= 0'"),
+        ("[{unique: {config: {error_if: 'many'}}}]", "'many' is not a condition such as '!= 0'"),
         ("[{unique: {config: {severity: fatal}}}]", "Input should be 'warn' or 'error'"),
         ("[{unique: {config: {where: '1 = 1; drop table x'}}}]", "more than one statement"),
         (
@@ -330,7 +330,7 @@ def test_one_test_that_the_server_refuses_does_not_hide_the_others(
         ("[{relationships: {arguments: {to: ref('peple'), field: x}}}]", "did you mean people"),
         ("[{relationships: {arguments: {to: people, field: x}}}]", "undefined"),
         ("[unique, unique]", "two data tests are named unique_people_name"),
-        ("[unique, {not_null: {}, unique: {}}]", "one data test to an item"),
+        ("[unique, {not_null: {}, unique: {}}]", "write each data test as an item of its own"),
     ],
 )
 def test_a_malformed_test_is_refused_before_connecting(
@@ -360,7 +360,7 @@ def test_a_malformed_test_is_refused_before_connecting(
         (
             "{{ config(materialized='table') }}\nselect * from {{ ref('people') }}",
             "t.sql:1:",
-            "a data test may say",
+            "a data test may set",
         ),
     ],
 )

@@ -439,7 +439,7 @@ def test_check_names_the_stage_of_the_connection_that_fails(
         golden.execute(f'revoke connect on database "{dbname}" from public')
         reader = {"user": role, "password": "reader secret"}
         name, fix, passed = failing(target_through(proxy, golden, **reader))
-        assert (name, fix) == ("permission", "grant the role CONNECT on it")
+        assert (name, fix) == ("permission", "grant the role CONNECT on the database")
         assert passed[-1] == "database"
 
 
@@ -494,7 +494,7 @@ def test_verify_full_takes_the_right_server_only(
         assert (name, passed) == ("TLS", ["name resolution", "TCP"])
         assert "sslrootcert" in fix
         name, fix, _ = failing(target("127.0.0.1", root))
-        assert (name, fix) == ("TLS", "connect by the name that is in the server's certificate")
+        assert (name, fix) == ("TLS", "set host to the name that is in the server's certificate")
         assert failing(target("localhost", str(tmp_path / "missing.crt")))[0] == "TLS"
         result = run_project(
             tiny_project(tmp_path / "p"), golden, tmp_path / "o", target=target("localhost", other)

@@ -222,7 +222,7 @@ def test_its_failure_is_reported_with_exit_code_and_last_line_and_publishes_noth
     assert (result.status, result.exit_code) == ("failed", 1)
     assert result.error == (
         "models/tiny.yml:14: the legacy command ended with exit code 7; "
-        "its last line: no such table: users; see legacy_output in the log"
+        "its last line: no such table: users; read its output in the log (legacy_output)"
     )
     assert result.as_json()["metadata"]["legacy"]["exitCode"] == 7
     assert csv_files(tmp_path / "out") == []
@@ -470,7 +470,7 @@ def test_a_program_that_is_not_there_is_a_configuration_error(tmp_path: Path) ->
         ("{command: [x]}", "put {output_dir} into it"),
         (
             '{command: [x, "{output_dir}", "{lookback}"]}',
-            "{lookback} is no parameter; known: as_of, output_dir",
+            "{lookback} is not a parameter; known: as_of, output_dir",
         ),
         ('{comand: [x, "{output_dir}"]}', "did you mean command?"),
     ],

@@ -93,7 +93,7 @@ def test_staged_files_are_private_while_a_run_goes_on(
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ("{mode: 0640}", "416 is no mode; write octal digits in quotes"),
+        ("{mode: 0640}", "416 is not a file mode; write octal digits in quotes"),
         ("{mode: '0888'}", "'0888' is no mode"),
         ("{mode: '4755'}", "'4755' is no mode"),
         ("{mode: '0400'}", "the owner must be able to read and write"),
@@ -301,7 +301,7 @@ def test_psql_escapes_the_same(database: Database, tmp_path: Path, out: Path) ->
 def test_a_column_that_is_not_in_the_file_cannot_be_escaped(project: Path) -> None:
     with pytest.raises(
         ProjectError,
-        match=r"escape_formulas names 'nam', which is none of the columns; did you mean name\?",
+        match=r"escape_formulas names 'nam', which is not one of the columns; did you mean name\?",
     ):
         load_project(escaping(project, "nam"))
 

@@ -240,7 +240,7 @@ def test_a_model_of_two_audiences_needs_to_be_told_whose(
         show(database, "people", project)
     assert str(caught.value) == (
         "2 audiences read model people; known: other, tiny; "
-        "say with --audience whose parameters it gets"
+        "name the audience whose parameters to use with --audience"
     )
     assert show(database, "people", project, audience="other").reason == "as asked"
 

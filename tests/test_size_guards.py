@@ -1,4 +1,4 @@
-"""Size guards: a file whose size jumps is not published, unless somebody says why it may be."""
+"""Size guards: a file whose size jumps is not published, unless somebody gives a reason."""
 
 from __future__ import annotations
 

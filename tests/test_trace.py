@@ -570,7 +570,7 @@ def test_a_sentence_that_cannot_be_said_is_an_error_at_its_line(
     path = project / "models/layer3_behavior/layer3_behavior.yml"
     path.write_text(path.read_text().replace("row.demand_count", "row.demand"))
     line = line_of(path, "column: keep_demand") + 1
-    with pytest.raises(ProjectError, match=r"cannot be said: .*'demand'") as caught:
+    with pytest.raises(ProjectError, match=r"cannot be filled in: .*'demand'") as caught:
         ask(database, user, project=project)
     assert f"layer3_behavior.yml:{line}" in str(caught.value)
 
@@ -613,7 +613,11 @@ def test_the_command_answers_with_exit_code_0_whatever_the_fate(
         (["layer3-behavior", "nobody"], 2, "the user 'nobody' is no uuid"),
         (["layer3-behavior"], 2, "Missing argument 'USER...'"),
         (["layer3-behavior", str(uuid.UUID(int=1)), "--var", "min_count=3"], 2, "has no parameter"),
-        (["layer3-behavior", str(uuid.UUID(int=1)), "--as-of", "monday"], 2, "is no instant"),
+        (
+            ["layer3-behavior", str(uuid.UUID(int=1)), "--as-of", "monday"],
+            2,
+            "is not a date and time",
+        ),
     ],
 )
 def test_what_is_asked_wrongly_ends_with_one_line_and_code_2(

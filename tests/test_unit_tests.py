@@ -253,7 +253,7 @@ BAD_CASES = {
     "overrides: {vars: {limt: 1}}": "models/cases.yml:6: audience tiny has no parameter 'limt'; did you mean limit?",
     "overrides: {vars: {limit: -1}}": "models/cases.yml:6: limit must be >= 0; given: -1",
     "overrides: {vars: {limit: {}}}": "models/cases.yml:6: unit_tests.0.overrides.vars.limit: a value is text",
-    "overrides: {macros: {run_started_at: 2025-11-28}}": "models/cases.yml:6: unit_tests.0.overrides.macros.run_started_at: '2025-11-28' is no instant in quotes",
+    "overrides: {macros: {run_started_at: 2025-11-28}}": "models/cases.yml:6: unit_tests.0.overrides.macros.run_started_at: '2025-11-28' is not a date and time in quotes",
     "given: [{input: ref('things'), rows: []}]": "models/cases.yml:4: things does not read ref('things'); did you mean",
     "given: [{input: ref('thing'), rows: []}]": "models/cases.yml:4: there is no model 'thing'",
     "given: [{input: things, rows: []}]": "'things' is neither ref('model') nor source('source', 'table')",

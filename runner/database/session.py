@@ -1,7 +1,7 @@
 """One pooled session on the database.
 
 Statements are handed to the driver as they are: no parameter style is applied to SQL text, so
-`%` and `:word` mean what PostgreSQL says they mean.
+`%` and `:word` have PostgreSQL's own meaning.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Buffer = bytes | bytearray | memoryview
 
 @dataclass(frozen=True)
 class Server:
-    """What the server says of itself and of us."""
+    """What the server reports about itself and this session."""
 
     version: str
     user: str

@@ -65,9 +65,9 @@ def running(*, reset: bool = False, is_empty: bool = False) -> Iterator[str]:
         users = open(folder / "users.lock", "w")  # noqa: SIM115
     except OSError as problem:
         raise EmbeddedServerError(
-            f"the demo has no folder: {problem.strerror}",
+            f"the demo's folder cannot be made: {problem.strerror}",
             where=str(folder),
-            fix="name one that can be written to in AUDIENCES_DEMO_DIR",
+            fix="set AUDIENCES_DEMO_DIR to a folder that can be written to",
         ) from None
     server = EmbeddedServer(folder / "server")
     with users, _without_libpq_environment():
@@ -133,7 +133,7 @@ def _seed(server: EmbeddedServer, *, may_replace: bool, reset: bool) -> None:
         raise EmbeddedServerError(
             f"the demo's data cannot be made: {problem}",
             where=str(server.folder),
-            fix="see to the disk's space, or remove the folder and try again",
+            fix="check that the disk has space, or remove the folder and try again",
         ) from None
 
 

@@ -61,9 +61,9 @@ class EmbeddedServer:
         """
         if set(str(self.folder)) & set('"$`\\\n'):
             raise EmbeddedServerError(
-                "pg_ctl hands this path to a shell, which would change it",
+                "pg_ctl cannot handle the special characters in this path",
                 where=str(self.folder),
-                fix="name a plainer folder in AUDIENCES_DEMO_DIR",
+                fix="set AUDIENCES_DEMO_DIR to a folder without special characters",
             )
         for folder in (self.folder, self.socket_folder):
             _own_folder(folder)
@@ -123,7 +123,7 @@ class EmbeddedServer:
                 raise EmbeddedServerError(
                     f"the embedded server's programs cannot be run: {problem.strerror}",
                     where=str(problem.filename or self.folder),
-                    fix=f"let {SERVER_USER_UNDER_ROOT} reach them, or run as an ordinary user",
+                    fix=f"let {SERVER_USER_UNDER_ROOT} read them, or run as an ordinary user",
                 ) from None
             output.seek(0)
             return subprocess.CompletedProcess(done.args, done.returncode, "", output.read())
@@ -197,15 +197,15 @@ def _own_folder(folder: Path) -> None:
                 os.chown(folder, identity["user"], identity["group"])
     except OSError as problem:
         raise EmbeddedServerError(
-            f"the embedded server has no folder: {problem.strerror}",
+            f"the embedded server's folder cannot be made: {problem.strerror}",
             where=str(folder),
-            fix="name one that can be written to in AUDIENCES_DEMO_DIR",
+            fix="set AUDIENCES_DEMO_DIR to a folder that can be written to",
         ) from None
     if not is_ours:
         raise EmbeddedServerError(
             "this is a link, or belongs to somebody else",
             where=str(folder),
-            fix="name another folder in AUDIENCES_DEMO_DIR",
+            fix="set AUDIENCES_DEMO_DIR to another folder",
         )
 
 

@@ -173,10 +173,12 @@ def _read_text(file: Path, path: Path) -> str:
         text = file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as problem:
         raise ProjectError(
-            f"cannot be read as UTF-8 text: {problem}", where=Location(path), fix="see to the file"
+            f"cannot be read as UTF-8 text: {problem}",
+            where=Location(path),
+            fix="save it as UTF-8 text",
         ) from None
     if any(character in text for character in "\0\x01\x02"):
-        raise ProjectError("holds control characters", where=Location(path), fix="remove them")
+        raise ProjectError("contains control characters", where=Location(path), fix="remove them")
     return text
 
 
@@ -220,7 +222,7 @@ def _indexes(
         for column in (*declared.columns, *declared.where):
             if column not in known:
                 raise ProjectError(
-                    f"an index of {table.name} names {column!r}, which is no column listed here",
+                    f"an index of {table.name} names {column!r}, which is not a column listed here",
                     where=where,
                     fix=did_you_mean(column, known),
                 )
@@ -237,7 +239,7 @@ def _audiences(parts: Parts) -> dict[str, Audience]:
             for name in (audience.name, *audience.aliases):
                 if name in taken:
                     raise ProjectError(
-                        f"two audiences answer to {name!r}",
+                        f"two audiences have the name or alias {name!r}",
                         where=where,
                         looked_at=f"the other is {taken[name]}",
                     )
@@ -287,16 +289,16 @@ def _check_audience(project: Project, audience: Audience) -> None:
         _check_test_row(project, audience, index, output)
         if audience.key not in output.columns:
             raise ProjectError(
-                f"the file of {output.audience_type} lacks the key {audience.key!r}",
+                f"the file of {output.audience_type} has no column for the key {audience.key!r}",
                 where=project.audience_location(audience, "outputs", index, "columns"),
-                fix="add it to the columns, or name another key: of the audience",
+                fix="add it to the columns, or set another key: in the audience",
             )
     check_trace(project, audience)
     used = {column for output in audience.outputs for column in output.columns}
     for column in audience.test_row.columns:
         if column not in used:
             raise ProjectError(
-                f"test_row names {column!r}, which is no column of any output",
+                f"test_row names {column!r}, which is not a column of any output",
                 where=project.audience_location(audience, "test_row"),
                 fix=did_you_mean(column, used),
             )
@@ -324,7 +326,7 @@ def _check_test_row(project: Project, audience: Audience, index: int, output: Ou
             raise ProjectError(
                 f"{output.audience_type} and test_row must name column {column!r} once each",
                 where=where,
-                fix="in test_row: under test_user, run_start or placeholders",
+                fix="write it in test_row, under test_user, run_start or placeholders",
             )
         if column in audience.test_row.placeholders and column in personal:
             raise ProjectError(

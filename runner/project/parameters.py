@@ -135,7 +135,9 @@ def _window(project: Project, audience: Audience, values: Values, as_of: datetim
         )
     except (OverflowError, TypeError, ValueError, ArithmeticError):
         raise ParameterError(
-            "the window lies outside the calendar", looked_at=f"hours before the as-of time: {ago}"
+            "the window is outside the calendar",
+            looked_at=f"it begins {ago['start_hours_ago']} hours and ends {ago['end_hours_ago']} "
+            "hours before the as-of time",
         ) from None
     return Window(start, end)
 

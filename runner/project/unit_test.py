@@ -1,4 +1,4 @@
-"""What `unit_tests:` in the YAML below models/ may say, in dbt's words, and the cases it makes."""
+"""What `unit_tests:` in the YAML below models/ may contain, in dbt's words."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _is_plain(value: Any) -> Any:
     if value is not None and not isinstance(value, str | int | float | bool | date):
         raise ValueError("a value is text, a number, true, false or null; quote JSON as text")
     if isinstance(value, str) and any(one == "\0" or "\ud800" <= one <= "\udfff" for one in value):
-        raise ValueError("a value holds a character that no text in PostgreSQL can hold")
+        raise ValueError("a value contains a character that PostgreSQL cannot store")
     return value
 
 
@@ -108,7 +108,7 @@ class MacroOverrides(StrictModel):
             moment = datetime.min
         if moment.tzinfo is None:
             raise ValueError(
-                f'{str(given)!r} is no instant in quotes: write "2025-11-28 12:00:00+00:00"'
+                f'{str(given)!r} is not a time in quotes: write "2025-11-28 12:00:00+00:00"'
             )
         return given
 
@@ -212,7 +212,9 @@ def _check_names(
     for index, given in enumerate(case.test.given):
         where = case.location_of("given", index, "input")
         if given.key in seen:
-            raise ProjectError(f"{given.input} is given twice", where=where, fix="join its rows")
+            raise ProjectError(
+                f"{given.input} is given twice", where=where, fix="put its rows into one entry"
+            )
         seen.add(given.key)
         known = list(models) if isinstance(given.key, str) else _dotted(sources)
         name = given.key if isinstance(given.key, str) else ".".join(given.key)

@@ -74,14 +74,18 @@ def read_yaml(
         raise error(what, where=where, fix="check indents, quotes and colons there") from None
     except RecursionError:
         raise error(
-            "this YAML refers to itself", where=Location(shown_as), fix="see to its aliases"
+            "this YAML refers to itself",
+            where=Location(shown_as),
+            fix="remove the alias that refers to what contains it",
         ) from None
     except (yaml.YAMLError, UnicodeDecodeError) as problem:
         what = f"this is not YAML in UTF-8: {str(problem).splitlines()[0]}"
         raise error(what, where=Location(shown_as), fix="save it as UTF-8 text") from None
     except OSError as problem:
         raise error(
-            f"cannot be read: {problem.strerror}", where=Location(shown_as), fix="see to the file"
+            f"cannot be read: {problem.strerror}",
+            where=Location(shown_as),
+            fix="check that the file exists and that this user may read it",
         ) from None
     return YamlDocument(shown_as, data, lines, shown)
 
@@ -97,7 +101,7 @@ def _note_lines(
 ) -> None:
     lines.setdefault(loc, node.start_mark.line + 1)
     if len(lines) > LONGEST_DOCUMENT:
-        raise error("this YAML is too long, or refers to itself", where=Location(path))
+        raise error("this YAML has too many values, or refers to itself", where=Location(path))
     if isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
             _note_lines(item, (*loc, index), lines, path, error)
@@ -105,7 +109,7 @@ def _note_lines(
         for key, value in node.value:
             if key.tag not in _KEY_TAGS:
                 raise error(
-                    f"the key {getattr(key, 'value', '')!r} is no text",
+                    f"the key {getattr(key, 'value', '')!r} is not text",
                     where=Location(path, key.start_mark.line + 1),
                     fix="quote it",
                 )

@@ -1,4 +1,4 @@
-"""Everything one run is told, resolved once and passed along."""
+"""Everything a run is given, resolved once and passed along."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ENGINE_VARIABLE = "AUTOMATION_ENGINE_VERSION"
 
 
 def chosen_engine(environment: Mapping[str, str]) -> Engine:
-    """What AUTOMATION_ENGINE_VERSION says, v2 if it is not set. Raises `UsageError`."""
+    """The value of AUTOMATION_ENGINE_VERSION, v2 if it is not set. Raises `UsageError`."""
     given = environment.get(ENGINE_VARIABLE, "v2")
     if given not in get_args(Engine):
         raise UsageError(

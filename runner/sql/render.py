@@ -45,7 +45,7 @@ class _TextValue:
     """A text parameter's value: may be printed and compared, and nothing else.
 
     A filter or a concatenation would give text of which nobody knows any more that it came from
-    the command line, so those are refused. Printed, it stands between two marks, quotes doubled.
+    the command line, so those are refused. Printed, it is between two marks, quotes doubled.
     """
 
     def __init__(self, given: str) -> None:
@@ -70,7 +70,7 @@ class _TextValue:
     def _refuse(self) -> NoReturn:
         raise ProjectError(
             "a text parameter can be printed and compared, but not changed",
-            fix="declare a parameter that has the text as it is needed",
+            fix="declare another parameter with the text that is needed",
         )
 
     __str__ = __int__ = __float__ = __iter__ = __html__ = _refuse
@@ -154,7 +154,7 @@ def _template_line(problem: BaseException) -> int | None:
 
 
 class _Words:
-    """What a template may say, for one rendering of one model; notes what it said."""
+    """The functions that a template may call, for one rendering of one model. They note calls."""
 
     def __init__(
         self, project: Project, model: Model, parameters: CheckedParameters, relations: Relations
@@ -212,7 +212,8 @@ class _Words:
         unknown = set(settings) - {"materialized", "tags", "meta"}
         if unknown or settings.get("materialized", "view") not in get_args(Materialized):
             raise ProjectError(
-                f"config: {settings} is not known here",
+                f"config: {', '.join(f'{key}={value!r}' for key, value in settings.items())} "
+                "is not supported here",
                 fix="materialized may be 'table' (a temp table), 'view' or 'ephemeral' (inlined)",
             )
         self.materialized = settings.get("materialized", self.materialized)
@@ -227,5 +228,5 @@ def _test_config(settings: dict[str, Any]) -> TestConfig:
         name = str(first["loc"][0])
         raise ProjectError(
             f"config: {name}: {first['msg'].removeprefix('Value error, ')}",
-            fix=f"a data test may say {', '.join(TestConfig.model_fields)}",
+            fix=f"a data test may set {', '.join(TestConfig.model_fields)}",
         ) from None

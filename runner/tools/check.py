@@ -1,4 +1,4 @@
-"""`check`: can a run work here? Each line is ok, or says what to fix."""
+"""`check`: can a run work on a target? Each check is ok, or has what to fix."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def _version(server: Server) -> Check:
 def _temp(server: Server) -> Check:
     if server.can_build:
         return Check("temp tables", True, "may be created")
-    return Check("temp tables", True, "may not be created: models will be inlined, which is slower")
+    return Check("temp tables", True, "cannot be created: models will be inlined, which is slower")
 
 
 def _source(session: Session, source: Source) -> Iterator[Check]:

@@ -68,7 +68,7 @@ def invoke(
         ),
         (["layer3-behavior", "--lookback-hours", "24"], "above 24 or lower cooling_hours below 12"),
         (["layer3-behavior", "--lookback-hours", "9", "--var", "lookback_hours=9"], "given twice"),
-        (["layer3-behavior", "--as-of", "yesterday"], "is no instant"),
+        (["layer3-behavior", "--as-of", "yesterday"], "is not a date and time"),
         (["layer3-behavior", "--as-of", "2025-11-28T12:00:00"], "has no offset"),
         (["layer3-behavior", "--target", "tset"], "there is no target 'tset'; did you mean test?"),
         (["layer3-behavior", "--log-format", "xml"], "--log-format"),
@@ -291,7 +291,7 @@ def test_a_folder_that_may_not_be_written_to(invoke: Invoke, out: Path) -> None:
     out.mkdir(mode=0o500)
     code, error = invoke("layer3-behavior")
     assert code == 1
-    assert "let this user write there" in error
+    assert "allow this user to write there" in error
 
 
 def test_a_full_disk_publishes_nothing(database: Database, tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ def command(
     )
     with logging_to_stderr(log_format, is_quiet=quiet):
         result = run(settings, reach=demo.reach)
-    # the exit code tells how the run ended, whatever happens to what is printed
+    # the exit code is that of the run, whatever happens while its summary is printed
     with uninterrupted():
         if as_json:
             print_json(result.as_json(), is_product=False)

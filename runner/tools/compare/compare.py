@@ -136,7 +136,7 @@ class Tally:
 
 
 def out_of_order(positions: Iterable[int]) -> int:
-    """The fewest rows that must be moved to put the rest in order; -1 stands for no row."""
+    """The fewest rows that must be moved to put the rest in order; -1 is no row."""
     tails = array("q")
     count = 0
     for position in positions:
@@ -251,7 +251,7 @@ def _file_side(file: NamedCsv, label: str, terms: Terms) -> FileSide:
             f"there is no column {terms.key!r}",
             where=Location(file.path, 1),
             looked_at=f"columns: {', '.join(columns)}",
-            fix="name the column that tells users apart with --key",
+            fix="name the column that identifies users with --key",
         )
     return FileSide(file.path.name, terms.counted(label, columns), columns, style)
 
@@ -261,7 +261,7 @@ def _check_ignored(terms: Terms, files: list[FileDifference]) -> None:
     known = {name for side in sides for name in side.all_columns} - {terms.key}
     for name in terms.ignored - known:
         raise UsageError(
-            f"--ignore {name!r}: no file has such a column beside {terms.key}",
+            f"--ignore {name!r}: no file has this column, or it is the key",
             fix=did_you_mean(name, known),
         )
 

@@ -17,7 +17,7 @@ _TIMESTAMP = re.compile(r"(\d{8})[T_](\d{6})")
 
 @dataclass(frozen=True)
 class Side:
-    """One side of a comparison. `source` says in words which run was taken."""
+    """One side of a comparison. `source` describes which run was taken."""
 
     given: Path
     source: str
@@ -45,7 +45,7 @@ def read_side(given: Path, *, with_test_files: bool) -> Side:
         timestamp = "T".join(wanted.groups())
         return _run_of(given, given.parent, timestamp, with_test_files=with_test_files)
     raise UsageError(
-        "there is nothing of this name",
+        "there is no such file or folder",
         where=str(given),
         fix="give a folder, FOLDER/TIMESTAMP, a manifest or a CSV file",
     )
@@ -78,7 +78,7 @@ def _files_in(folder: Path) -> list[Path]:
         return sorted(path for path in folder.iterdir() if path.is_file())
     except OSError as problem:
         what = f"cannot be read: {problem.strerror}"
-        raise UsageError(what, where=str(folder), fix="let this user read it") from None
+        raise UsageError(what, where=str(folder), fix="allow this user to read it") from None
 
 
 def _of_manifest(given: Path, *, with_test_files: bool) -> Side:
@@ -122,7 +122,7 @@ def _listed(manifest: Path, entry: Any) -> NamedCsv:
     path = next((one for one in paths if os.path.isfile(one)), None)  # noqa: PTH113
     if path is None:
         raise UsageError(
-            f"lists {name!r}, which is not there",
+            f"lists {name!r}, which does not exist",
             where=str(manifest),
             fix="keep a run's files beside its manifest",
         )

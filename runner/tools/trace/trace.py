@@ -26,7 +26,7 @@ ROWS_NAMED = 5
 
 @dataclass(frozen=True)
 class Reason:
-    """Why a user or row is left out: the model whose rule says so, the rule's line, in words."""
+    """Why a user or row is left out: the model with the rule, the rule's line, and a sentence."""
 
     model: str
     text: str
@@ -193,7 +193,9 @@ def trace(
     compiled = compile_audience(project, audience, given, as_of)
     for user in users:
         if not user.strip() or not user.isprintable():
-            raise UsageError(f"the user {user!r} is empty or not printable", fix="give its key")
+            raise UsageError(
+                f"the user {user!r} is empty or not printable", fix="give the key of a user"
+            )
     if not users:
         raise UsageError("no user is given", fix="give one key or more")
     with open_snapshot(compiled, target) as snapshot:
@@ -364,24 +366,24 @@ class _Tracer:
         ]
 
     def _told(self, model: str, column: str, key: str) -> list[Reason]:
-        """What a rule column says of the user's rows, told by the first model that has it."""
+        """Why a rule column is not true for the user's rows, by the first model that has it."""
         upstream = self.compiled.graph.upstream(model)
         having = [one for one in self.sightings.rows if one in upstream]
         having = [one for one in having if any(column in row for row in self._rows(one, key))]
         origin = having[0]
         where = rules.column_line(self.compiled, origin, column)
-        told = []
+        reasons = []
         for teller in having:
             for row in self._rows(teller, key):
                 shown = self._shown(teller, row)
                 sentence = rules.sentence(self.compiled, teller, column, shown)
                 if sentence is not None and row[column] is not True:
-                    told.append(Reason(origin, sentence, where))
-            if told:
+                    reasons.append(Reason(origin, sentence, where))
+            if reasons:
                 break
-        return told or [Reason(origin, f"{column} is not true", where)]
+        return reasons or [Reason(origin, f"{column} is not true", where)]
 
-    # What lies outside the window
+    # What is outside the window
 
     def _actions_outside(self, key: str) -> list[OutsideAction]:
         """The user's rows outside the window, nearest first."""

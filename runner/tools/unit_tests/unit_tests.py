@@ -39,7 +39,7 @@ _BARE_TYPES = ("integer", "bigint", "smallint", "numeric", "boolean", "real", "d
 
 @dataclass(frozen=True)
 class Changed:
-    """An expected row, and the made one that stands in its place."""
+    """An expected row, and the made one in its place."""
 
     expected: Cells
     made: Cells
@@ -54,7 +54,7 @@ class Differences:
     missing: tuple[Cells, ...]
     extra: tuple[Cells, ...]
     key: tuple[int, ...]
-    """The columns, by index, that tell expected rows apart."""
+    """The columns, by index, that identify each expected row."""
 
     def __bool__(self) -> bool:
         return bool(self.changed or self.missing or self.extra)
@@ -111,7 +111,7 @@ def compare(
 
 
 def _key(expected: Sequence[Cells], width: int) -> tuple[int, ...]:
-    """The fewest leading columns that tell the expected rows apart."""
+    """The fewest leading columns that identify each expected row."""
     for count in range(1, width + 1):
         if len({row[:count] for row in expected}) == len(expected):
             return tuple(range(count))
@@ -259,7 +259,7 @@ class Catalog:
             raise ProjectError(
                 f"models read each other in a circle: {circle}",
                 where=model.location,
-                fix="let one of them read something else",
+                fix="change one of them so that it reads none of the others",
             )
         self._asking.append(model.name)
         try:
@@ -377,7 +377,7 @@ BAD_VALUES = ("22", "23")
 
 @dataclass(frozen=True)
 class CaseResult:
-    """One case: `error` says why it could not be run, `differences` what it made otherwise."""
+    """One case: `error` is why it could not be run, `differences` where the result differs."""
 
     case: UnitCase
     status: Literal["pass", "fail", "error"]
@@ -411,7 +411,7 @@ class CaseResult:
 
 @dataclass(frozen=True)
 class Bench:
-    """Where cases run: one session, and what it has said about types."""
+    """Where cases run: one session, and the types that it has reported."""
 
     project: Project
     session: Session
