@@ -372,7 +372,7 @@ def test_another_key_can_be_named_and_a_wrong_column_to_ignore_is_refused(tmp_pa
         compare(a, a, key="usrname")
     with pytest.raises(UsageError, match="did you mean lastActive"):
         compare(a, a, ignored=["lastactive"])
-    with pytest.raises(UsageError, match="beside user_id"):
+    with pytest.raises(UsageError, match="or it is the key"):
         compare(a, a, ignored=["user_id"])
 
 

@@ -323,7 +323,7 @@ def test_one_test_that_the_server_refuses_does_not_hide_the_others(
         ("[{unique: {config: {where: '1 = 1; drop table x'}}}]", "more than one statement"),
         (
             "[{unique: {config: {where: 'exists (delete from x)'}}}]",
-            "only read, but this says delete",
+            "only read, but this contains delete",
         ),
         ("[{unique: {config: {where: 'now() > x'}}}]", "'now' is the server's clock"),
         ("[{unique: {config: {where: \"{{ var('x') }}\"}}}]", "declares no parameter 'x'"),
@@ -352,7 +352,7 @@ def test_a_malformed_test_is_refused_before_connecting(
         (
             "with d as (\n  delete from x returning 1) select * from {{ ref('people') }}",
             "t.sql:2:3",
-            "says delete",
+            "contains delete",
         ),
         ("select 1", "t.sql", "reads no model"),
         ("select 1 from {{ ref('people') }}, {{ ref('nobody') }}", "t.sql", "reads 'nobody'"),

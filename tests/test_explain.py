@@ -14,8 +14,8 @@ from runner.sql.plan import Plan
 from runner.tools.explain import explain as explanation
 from runner.tools.explain.explain import Explanation, explain
 from runner.tools.explain.plans import Node
+from tests.cli.test_commands import invoke
 from tests.support import AS_OF, ROOT, Database, run_layer3, tiny_project
-from tests.test_cli import invoke
 
 HELPFUL = [
     "create index concurrently on public.inventory_items (created_at) where status = 'OPEN_FOR_TRADE';",

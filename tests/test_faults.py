@@ -427,7 +427,7 @@ def test_check_names_the_stage_of_the_connection_that_fails(
         assert passed == []
         name, fix, passed = failing(target_at(free))
         assert (name, passed) == ("TCP", ["name resolution"])
-        assert "see that the server runs" in fix
+        assert "check that the server is running" in fix
         name, fix, passed = failing(target_through(proxy, golden, sslmode="require"))
         assert (name, passed) == ("TLS", ["name resolution", "TCP"])
         name, fix, passed = failing(target_through(proxy, golden, user="nobody_here"))

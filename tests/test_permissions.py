@@ -17,6 +17,7 @@ from runner.files.folder import written_to
 from runner.project.load import load_project
 from runner.project.targets import FileModes, load_target
 from runner.sql.compile import compile_audience
+from runner.sql.plan import Plan
 from runner.sql.psql_script import psql_script
 from tests.support import AS_OF, Database, published, run_project, tiny_project
 from tests.test_compile import OFFLINE, psql
@@ -94,13 +95,13 @@ def test_staged_files_are_private_while_a_run_goes_on(
     ("files", "message"),
     [
         ("{mode: 0640}", "416 is not a file mode; write octal digits in quotes"),
-        ("{mode: '0888'}", "'0888' is no mode"),
-        ("{mode: '4755'}", "'4755' is no mode"),
+        ("{mode: '0888'}", "'0888' is not a file mode"),
+        ("{mode: '4755'}", "'4755' is not a file mode"),
         ("{mode: '0400'}", "the owner must be able to read and write"),
         ("{folder_mode: '0600'}", "the owner must be able to read and write"),
-        ("{mode: '0646'}", "not everybody may write"),
-        ("{mode: '0755'}", "no file is a program"),
-        ("{folder_mode: '0777'}", "not everybody may write"),
+        ("{mode: '0646'}", "writable for everybody"),
+        ("{mode: '0755'}", "must not be executable"),
+        ("{folder_mode: '0777'}", "writable for everybody"),
         ("{mod: '0640'}", "unknown key 'mod'; did you mean mode"),
         ("0640", "files"),
     ],
@@ -289,7 +290,7 @@ def test_psql_escapes_the_same(database: Database, tmp_path: Path, out: Path) ->
     result = run_project(project, database, out)
     assert result.identity is not None
     compiled = compile_audience(load_project(project), "tiny", {}, AS_OF)
-    script = psql_script(compiled, OFFLINE, result.identity.started_at)
+    script = psql_script(Plan(compiled, result.identity.started_at), OFFLINE)
     done = psql(database, script, tmp_path / "psql")
     assert (done.returncode, done.stderr) == (0, "")
     paths = list((tmp_path / "psql").iterdir())

@@ -19,6 +19,7 @@ from runner.sql.personal import MASKED
 from runner.tables import csv_table, plain_table
 from runner.tools import show as tool
 from runner.tools.show import Preview
+from tests.cli.test_commands import invoke
 from tests.support import (
     AS_OF,
     ROOT,
@@ -28,7 +29,6 @@ from tests.support import (
     shipped_project,
     tiny_project,
 )
-from tests.test_cli import invoke
 
 
 def show(database: Database, model: str, project: Path = ROOT, **options: object) -> Preview:
@@ -263,7 +263,7 @@ def test_a_model_that_no_audience_reads_yet_gets_the_parameters_of_the_named_one
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["stg_usres"], "there is no model 'stg_usres'; did you mean stg_users"),
+        (["stg_usres"], "there is not a file model 'stg_usres'; did you mean stg_users"),
         (["stg_users", "--limit", "0"], "--limit must be between 1 and 1000000; given: 0"),
         (["stg_users", "--limit", "-3"], "--limit must be between 1 and 1000000; given: -3"),
         (["stg_users", "--where", "a = 1"], "show has no --where; to follow one user: audiences trace"),

@@ -13,6 +13,7 @@ from runner.cli.commands.trace import answer_text
 from runner.errors import ProjectError, UsageError
 from runner.project.load import load_project
 from runner.tools.trace.trace import Answer, Trace, trace
+from tests.cli.test_commands import invoke
 from tests.support import (
     AS_OF,
     GOLDEN,
@@ -23,7 +24,6 @@ from tests.support import (
     shipped_project,
     tiny_project,
 )
-from tests.test_cli import invoke
 from tests.test_golden import parsed
 
 SHIPPED = load_project(ROOT)
@@ -527,7 +527,7 @@ def test_an_audience_without_the_key_says_which_columns_there_are(
         ("time: created_at", "time: createdat", "describes no column 'createdat'"),
         ("widen: {lookback_hours", "widen: {loopback_hours", "has no parameter 'loopback_hours'"),
         ("column: keep_demand", "column: keep_demnd", "describes no column 'keep_demnd'"),
-        ("- model: stg_users\n", "- model: stg_user\n", "there is no model 'stg_user'"),
+        ("- model: stg_users\n", "- model: stg_user\n", "there is not a file model 'stg_user'"),
         ("table: users, column: id}", "table: usrs, column: id}", "there is no source table marketplace.usrs"),
         ("table: users, column: id}", "table: users, column: idd}", "declares no column 'idd'"),
         ("says: the user is deleted", "says: 'the user {{ is'", "is no Jinja"),

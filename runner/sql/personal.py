@@ -11,7 +11,8 @@ def is_personal(compiled: CompiledAudience, model: str, column: str) -> bool:
     """Whether a model's column identifies a person.
 
     It does if the model's YAML marks it `personal`, or the YAML of a model or source upstream
-    marks a column of that name. A column that no YAML describes does if anything upstream is personal.
+    marks a column of that name. A column that no YAML describes does if anything upstream is
+    personal.
     """
     properties = compiled.project.models[model].properties
     described = properties.columns if properties else []

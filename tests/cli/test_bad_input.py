@@ -221,7 +221,7 @@ def test_a_missing_source_column_names_the_staging_models_line(
 def test_no_database_url_for_prod_exits_2(invoke: Invoke, tmp_path: Path) -> None:
     code, error = invoke("layer3-behavior", "--target", "prod", profiles=ROOT)
     assert code == 2
-    assert "DATABASE_URL, which is not set" in error
+    assert "DATABASE_URL, which is unset" in error
     assert "profiles.yml:" in error
 
 
@@ -243,7 +243,7 @@ def free_port() -> int:
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("postgresql://ann:s3cr3tword@127.0.0.1:{port}/app", "see that the server runs"),
+        ("postgresql://ann:s3cr3tword@127.0.0.1:{port}/app", "check that the server is running"),
         ("postgresql://ann:s3cr3tword@no-such-host.invalid/app", "correct the host's name"),
         ("postgresql://ann:s3cr3tword@127.0.0.1:port/app", "correct the target's url"),
     ],

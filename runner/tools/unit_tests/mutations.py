@@ -479,8 +479,8 @@ def check_mutations(
     """Change each model, once for each mutation, and run its cases.
 
     All models, or those that `select` names or whose cases it names. `report` is called with a
-    line of progress for each. Raises `UsageError` if a case fails as things are, `ProjectError` at a case
-    that is wrong.
+    line of progress for each. Raises `UsageError` if a case fails as things are,
+    `ProjectError` at a case that is wrong.
     """
     chosen = {case.test.model for case in chosen_cases(bench.project, select)}
     found: list[Mutant] = []
