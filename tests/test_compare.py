@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from runner.cli.app import app
+from runner.cli.commands.compare import comparison_text
 from runner.errors import AudienceError, UsageError
 from runner.files.csv import CsvError
 from runner.tools.compare import compare as comparison
 from runner.tools.compare.compare import compare, out_of_order
-from runner.tools.compare.discrepancies import comparison_text
 from tests.support import GOLDEN, ROOT, Database, run_layer3
 
 COLUMNS = ["user_id", "username", "lastActive", "count"]
@@ -136,7 +136,7 @@ def test_each_difference_of_an_old_folder_is_named_for_what_it_is(
     text = comparison_text(found)
     assert "moved    1 from recent-offer-creators to recent-closet-adders" in text
     assert "cells    recent-offer-creators: usersize 1" in text
-    assert "stand elsewhere" in text
+    assert "are in another place" in text
     assert "new-user" not in text, "users are counted, not named"
     named = comparison_text(compare(old, tmp_path / "new", examples=5))
     assert "user     new-user only in A: recent-wishlist-adders" in named
@@ -316,16 +316,16 @@ def test_unusable_sides_exit_2_and_say_what_to_give(tmp_path: Path) -> None:
     write(tmp_path / "tests" / "x_TEST_20251128_120000.csv", ENGLISH)
     write(tmp_path / "other" / "other_20251128_120000.csv", ENGLISH)
     for side, message in {
-        "missing": "there is nothing of this name; give a folder, FOLDER/TIMESTAMP",
+        "missing": "there is no such file or folder; give a folder, FOLDER/TIMESTAMP",
         "empty": "there is no CSV file in this folder",
         "broken.json": "broken.json:1: this is not JSON",
         "list.json": "this document lists no csvFiles",
-        "bad.json": "lists 'gone.csv', which is not there",
+        "bad.json": "lists 'gone.csv', which does not exist",
         "odd.json": "an entry of csvFiles has no path",
         "loop.json": "nowhere.json: cannot be read: No such file",
         "tests": "there are only test files in this run; add --test-files",
         "other": "the two sides have no file in common; A: good; B: other",
-        "n" * 300: "there is nothing of this name",
+        "n" * 300: "there is no such file or folder",
     }.items():
         code, stdout, stderr = invoke(good, tmp_path / side)
         assert (code, stdout) == (2, ""), stderr
@@ -372,7 +372,7 @@ def test_another_key_can_be_named_and_a_wrong_column_to_ignore_is_refused(tmp_pa
         compare(a, a, key="usrname")
     with pytest.raises(UsageError, match="did you mean lastActive"):
         compare(a, a, ignored=["lastactive"])
-    with pytest.raises(UsageError, match="beside user_id"):
+    with pytest.raises(UsageError, match="or it is the key"):
         compare(a, a, ignored=["user_id"])
 
 

@@ -81,7 +81,7 @@ def test_a_failing_test_of_one_file_keeps_that_file_back_alone(
     assert failure.audience_type == "first"
     assert failure.message == (
         "models/tests.yml:8: data test accepted_values_first_file_user_id fails: 1 failing row of "
-        "first_file; see the rows: audiences test tiny --select accepted_values_first_file_user_id "
+        "first_file; to print the rows: audiences test tiny --select accepted_values_first_file_user_id "
         "--show-rows"
     )
     assert found(result)["accepted_values_first_file_user_id"].status == "error"
@@ -276,7 +276,7 @@ def test_the_command_counts_and_shows_rows_only_when_asked(
     )
     code, stdout, _ = invoke(project, profile, "--show-rows")
     assert code == 1
-    assert re.search(r"value_field +n_records\n +name 1 +1\n +name 2 +1\n", stdout)
+    assert re.search(r"value_field +n_records\n +-+  -+\n +name 1 +1\n +name 2 +1\n", stdout)
     code, stdout, _ = invoke(project, profile, "--json", "--show-rows")
     told = {one["name"]: one for one in json.loads(stdout)["dataTests"]}
     assert told["accepted_values_people_name"]["rows"] == [
@@ -318,19 +318,19 @@ def test_one_test_that_the_server_refuses_does_not_hide_the_others(
     ("tests", "message"),
     [
         ("[uniqe]", "models/tests.yml:9: unknown key 'uniqe'; did you mean unique"),
-        ("[{unique: {config: {error_if: 'many'}}}]", "'many' is no condition such as '!= 0'"),
+        ("[{unique: {config: {error_if: 'many'}}}]", "'many' is not a condition such as '!= 0'"),
         ("[{unique: {config: {severity: fatal}}}]", "Input should be 'warn' or 'error'"),
         ("[{unique: {config: {where: '1 = 1; drop table x'}}}]", "more than one statement"),
         (
             "[{unique: {config: {where: 'exists (delete from x)'}}}]",
-            "only read, but this says delete",
+            "only read, but this contains delete",
         ),
         ("[{unique: {config: {where: 'now() > x'}}}]", "'now' is the server's clock"),
         ("[{unique: {config: {where: \"{{ var('x') }}\"}}}]", "declares no parameter 'x'"),
         ("[{relationships: {arguments: {to: ref('peple'), field: x}}}]", "did you mean people"),
         ("[{relationships: {arguments: {to: people, field: x}}}]", "undefined"),
         ("[unique, unique]", "two data tests are named unique_people_name"),
-        ("[unique, {not_null: {}, unique: {}}]", "one data test to an item"),
+        ("[unique, {not_null: {}, unique: {}}]", "write each data test as an item of its own"),
     ],
 )
 def test_a_malformed_test_is_refused_before_connecting(
@@ -352,7 +352,7 @@ def test_a_malformed_test_is_refused_before_connecting(
         (
             "with d as (\n  delete from x returning 1) select * from {{ ref('people') }}",
             "t.sql:2:3",
-            "says delete",
+            "contains delete",
         ),
         ("select 1", "t.sql", "reads no model"),
         ("select 1 from {{ ref('people') }}, {{ ref('nobody') }}", "t.sql", "reads 'nobody'"),
@@ -360,7 +360,7 @@ def test_a_malformed_test_is_refused_before_connecting(
         (
             "{{ config(materialized='table') }}\nselect * from {{ ref('people') }}",
             "t.sql:1:",
-            "a data test may say",
+            "a data test may set",
         ),
     ],
 )

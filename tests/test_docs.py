@@ -349,11 +349,11 @@ def test_the_command_says_what_it_wrote_and_replaces_the_page(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("taken", "the page is an HTML file, and no other file shall be replaced by it"),
+        ("taken", "the page is an HTML file, and replaces no file of another kind"),
         ("taken.html", "cannot be written: Is a directory; choose another file with --to"),
         (
             "file.txt/page.html",
-            "cannot be written: a file stands where its folder should be; choose another",
+            "cannot be written: its folder is a file; choose another",
         ),
         ("x" * 300 + ".html", "cannot be written: File name too long; choose another file with"),
     ],
@@ -436,6 +436,6 @@ def test_without_graphlay_the_command_says_what_to_install(
     code, _, stderr = invoke("--to", tmp_path / "page.html", "--project-dir", ROOT)
     assert code == 2
     assert stderr == (
-        "error: the picture of the models is laid out by graphlay, which is not installed; "
+        "error: drawing the models needs graphlay, which is not installed; "
         "pip install 'push-audiences[docs]'\n"
     )

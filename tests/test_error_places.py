@@ -113,7 +113,7 @@ def test_where_several_places_can_have_done_it_all_are_named(
     project = tiny_project(tmp_path / "p", first_file=first)
     result = run_project(project, database, tmp_path / "out")
     assert place_of(result) == "models/first_file.sql:1:19"
-    assert "the server does not say where; it may also be models/first_file.sql:2:13" in (
+    assert "the server does not report where; it may also be models/first_file.sql:2:13" in (
         result.error or ""
     )
 

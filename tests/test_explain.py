@@ -14,8 +14,8 @@ from runner.sql.plan import Plan
 from runner.tools.explain import explain as explanation
 from runner.tools.explain.explain import Explanation, explain
 from runner.tools.explain.plans import Node
+from tests.cli.test_commands import invoke
 from tests.support import AS_OF, ROOT, Database, run_layer3, tiny_project
-from tests.test_cli import invoke
 
 HELPFUL = [
     "create index concurrently on public.inventory_items (created_at) where status = 'OPEN_FOR_TRADE';",
@@ -233,7 +233,7 @@ def test_advice_is_shown_with_what_it_would_find(big: Database, options: list[ob
     [
         (["layer4"], 2, "there is no audience 'layer4'; "),
         (["layer3-behavior", "--var", "nope=1"], 2, "audience layer3-behavior has no parameter"),
-        (["layer3-behavior", "--as-of", "now"], 2, "--as-of 'now' is no instant; "),
+        (["layer3-behavior", "--as-of", "now"], 2, "--as-of 'now' is not a date and time; "),
     ],
 )
 def test_bad_input_is_one_line(

@@ -10,8 +10,8 @@ import pytest
 from runner.database.indexes import Condition, Index, conditions, joined_columns, predicate
 from runner.errors import ProjectError
 from runner.project.load import load_project
+from tests.cli.test_commands import invoke
 from tests.support import ROOT, Database, shipped_project
-from tests.test_cli import invoke
 
 # The server's own text
 

@@ -222,7 +222,7 @@ def test_its_failure_is_reported_with_exit_code_and_last_line_and_publishes_noth
     assert (result.status, result.exit_code) == ("failed", 1)
     assert result.error == (
         "models/tiny.yml:14: the legacy command ended with exit code 7; "
-        "its last line: no such table: users; see legacy_output in the log"
+        "its last line: no such table: users; read its output in the log (legacy_output)"
     )
     assert result.as_json()["metadata"]["legacy"]["exitCode"] == 7
     assert csv_files(tmp_path / "out") == []
@@ -436,7 +436,7 @@ def test_v1_without_a_command_is_refused(tmp_path: Path) -> None:
 def test_what_the_command_would_pass_over_is_refused(tmp_path: Path) -> None:
     parameter = "{name: hours, type: hours, default: 48, description: h}"
     project = old_project(tmp_path / "p", WRITE_BOTH, parameters=parameter)
-    with pytest.raises(UsageError, match="takes no hours, and would pass over what was given"):
+    with pytest.raises(UsageError, match="does not use hours, so the value given would be ignored"):
         run_old(project, tmp_path / "out", parameters={"hours": "3"})
     with pytest.raises(UsageError, match="takes no as_of"):
         run_old(project, tmp_path / "out", as_of=AS_OF - timedelta(days=1))
@@ -463,14 +463,14 @@ def test_a_program_that_is_not_there_is_a_configuration_error(tmp_path: Path) ->
         ('{command: [x, "{output_dir}"], timeout: soon}', "should match pattern"),
         ('{command: [x, "{output_dir}"], timeout: 0s}', "should match pattern"),
         ('{command: [x, "{output_dir"]}', "expected '}' before end"),
-        ('{command: [x, "{output_dir!r}"]}', "no word with {placeholders}"),
-        ('{command: [x, "{output_dir.x}"]}', "no word with {placeholders}"),
-        ('{command: [x, "{}"]}', "no word with {placeholders}"),
-        ('{command: ["{output_dir}"]}', "names the program"),
-        ("{command: [x]}", "put {output_dir} into it"),
+        ('{command: [x, "{output_dir!r}"]}', "its {placeholders} are not plain names"),
+        ('{command: [x, "{output_dir.x}"]}', "its {placeholders} are not plain names"),
+        ('{command: [x, "{}"]}', "its {placeholders} are not plain names"),
+        ('{command: ["{output_dir}"]}', "first word must be the program"),
+        ("{command: [x]}", "must contain {output_dir}"),
         (
             '{command: [x, "{output_dir}", "{lookback}"]}',
-            "{lookback} is no parameter; known: as_of, output_dir",
+            "{lookback} is not a parameter; known: as_of, output_dir",
         ),
         ('{comand: [x, "{output_dir}"]}', "did you mean command?"),
     ],

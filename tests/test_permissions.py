@@ -94,14 +94,14 @@ def test_staged_files_are_private_while_a_run_goes_on(
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ("{mode: 0640}", "416 is no mode; write octal digits in quotes"),
-        ("{mode: '0888'}", "'0888' is no mode"),
-        ("{mode: '4755'}", "'4755' is no mode"),
+        ("{mode: 0640}", "416 is not a file mode; write octal digits in quotes"),
+        ("{mode: '0888'}", "'0888' is not a file mode"),
+        ("{mode: '4755'}", "'4755' is not a file mode"),
         ("{mode: '0400'}", "the owner must be able to read and write"),
         ("{folder_mode: '0600'}", "the owner must be able to read and write"),
-        ("{mode: '0646'}", "not everybody may write"),
-        ("{mode: '0755'}", "no file is a program"),
-        ("{folder_mode: '0777'}", "not everybody may write"),
+        ("{mode: '0646'}", "writable for everybody"),
+        ("{mode: '0755'}", "must not be executable"),
+        ("{folder_mode: '0777'}", "writable for everybody"),
         ("{mod: '0640'}", "unknown key 'mod'; did you mean mode"),
         ("0640", "files"),
     ],
@@ -302,7 +302,7 @@ def test_psql_escapes_the_same(database: Database, tmp_path: Path, out: Path) ->
 def test_a_column_that_is_not_in_the_file_cannot_be_escaped(project: Path) -> None:
     with pytest.raises(
         ProjectError,
-        match=r"escape_formulas names 'nam', which is none of the columns; did you mean name\?",
+        match=r"escape_formulas names 'nam', which is not one of the columns; did you mean name\?",
     ):
         load_project(escaping(project, "nam"))
 

@@ -54,7 +54,7 @@ def grant_select(database: Database, role: str, *, temp: bool) -> None:
 
 def test_a_model_with_a_writing_cte_is_refused(database: Database, tmp_path: Path) -> None:
     writing = "with gone as (\n    delete from public.users returning id\n)\nselect 1 as user_id, 'x' as name from gone"
-    with pytest.raises(ProjectError, match=r"models/people.sql:2:5: .*says delete"):
+    with pytest.raises(ProjectError, match=r"models/people.sql:2:5: .*contains delete"):
         run_project(tiny_project(tmp_path / "p", people=writing), database, tmp_path / "out")
 
 

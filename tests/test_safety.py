@@ -394,7 +394,7 @@ def test_a_personal_column_never_comes_from_a_production_row(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        (["--as-of", ""], "is no instant"),
+        (["--as-of", ""], "is not a date and time"),
         (["--target", ""], "--target is empty"),
         (["--output-dir", ""], "--output-dir '' is empty"),
         (["--automation-id", "\udcff"], "not printable"),

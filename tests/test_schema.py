@@ -13,8 +13,8 @@ from jsonschema import Draft202012Validator
 from runner.errors import ProjectError
 from runner.project.json_schema import SCHEMAS_FOLDER, schemas
 from runner.project.load import load_project
+from tests.cli.test_commands import invoke
 from tests.support import ROOT, tiny_project
-from tests.test_cli import invoke
 
 YAML_FILES = sorted((ROOT / "models").rglob("*.yml"))
 

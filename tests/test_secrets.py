@@ -215,7 +215,7 @@ def test_secrets_of_two_targets_are_both_hidden() -> None:
         ("('{row-' || n)::jsonb", "invalid input syntax for type json [SQLSTATE 22P02]"),
         ("to_date('row-' || n, 'YYYY')", 'invalid value "..." [SQLSTATE 22007]'),
         ("timezone('row-/' || n, now_is)", 'time zone "..." not recognized [SQLSTATE 22023]'),
-        ("say('row-' || n)", "a function raised an error; its words may quote rows"),
+        ("say('row-' || n)", "a function raised an error; its text may quote rows"),
     ],
 )  # fmt: skip
 def test_errors_do_not_quote_rows(

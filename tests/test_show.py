@@ -17,7 +17,9 @@ from runner.errors import UsageError
 from runner.project.load import load_project
 from runner.sql.personal import MASKED
 from runner.tables import csv_table, plain_table
-from runner.tools.show import Preview, preview
+from runner.tools import show as tool
+from runner.tools.show import Preview
+from tests.cli.test_commands import invoke
 from tests.support import (
     AS_OF,
     ROOT,
@@ -27,12 +29,11 @@ from tests.support import (
     shipped_project,
     tiny_project,
 )
-from tests.test_cli import invoke
 
 
 def show(database: Database, model: str, project: Path = ROOT, **options: object) -> Preview:
     given = {"as_of": AS_OF, **options}
-    return preview(load_project(project), model, database.target(), **given)  # type: ignore[arg-type]
+    return tool.show(load_project(project), model, database.target(), **given)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -140,7 +141,7 @@ def test_it_works_where_no_temp_table_may_be_made(golden: Database, role: str) -
     name = golden.value("select current_database()")
     golden.execute(f'revoke temp on database "{name}" from public')
     target = golden.target(user=role, password="reader secret")
-    inlined = preview(load_project(ROOT), "layer3_enriched", target, as_of=AS_OF)
+    inlined = tool.show(load_project(ROOT), "layer3_enriched", target, as_of=AS_OF)
     assert inlined == show(golden, "layer3_enriched")
 
 
@@ -239,7 +240,7 @@ def test_a_model_of_two_audiences_needs_to_be_told_whose(
         show(database, "people", project)
     assert str(caught.value) == (
         "2 audiences read model people; known: other, tiny; "
-        "say with --audience whose parameters it gets"
+        "name the audience whose parameters to use with --audience"
     )
     assert show(database, "people", project, audience="other").reason == "as asked"
 
@@ -262,7 +263,7 @@ def test_a_model_that_no_audience_reads_yet_gets_the_parameters_of_the_named_one
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["stg_usres"], "there is no model 'stg_usres'; did you mean stg_users"),
+        (["stg_usres"], "there is not a file model 'stg_usres'; did you mean stg_users"),
         (["stg_users", "--limit", "0"], "--limit must be between 1 and 1000000; given: 0"),
         (["stg_users", "--limit", "-3"], "--limit must be between 1 and 1000000; given: -3"),
         (["stg_users", "--where", "a = 1"], "show has no --where; to follow one user: audiences trace"),

@@ -1,4 +1,4 @@
-"""Size guards: a file whose size jumps is not published, unless somebody says why it may be."""
+"""Size guards: a file whose size jumps is not published, unless somebody gives a reason."""
 
 from __future__ import annotations
 
@@ -70,8 +70,9 @@ def test_ten_runs_are_the_measure_for_doubled_emptied_and_usual(make: Make, tmp_
     (failure,) = doubled.failures
     assert failure.message == (
         "models/tiny.yml:8: size guard of first: 200 rows against a median of 99.5 (2.01 times) in "
-        "the last 10 published runs with these parameters; 50 to 149 are let through; if that is "
-        'right, say so once with --accept-size "why"; size_guard: of the output sets the bounds'
+        "the last 10 published runs with these parameters; 50 to 149 are let through; if this "
+        'size is right, publish it once with --accept-size "reason"; size_guard: of the output sets '
+        "the bounds"
     )
     assert [file.audience_type for file in doubled.csv_files] == ["second", "second"]
     emptied = make(0)

@@ -105,7 +105,7 @@ def test_joined_pieces_keep_their_places() -> None:
         ("\n\nselect {{ nothing }}", "3:11", "'nothing' is undefined"),
         ("select\n{% if %}", "2:1", "Jinja"),
         ("select\n{{ var('hous') }}", "2:9", "did you mean hours"),
-        ("select\n{{ config(materialised='table') }}", "2:11", "not known"),
+        ("select\n{{ config(materialised='table') }}", "2:11", "not supported here"),
         ("select {{ ''.__class__ }}", "1:14", "unsafe"),
         ("select\n\n{{ 1 / 0 }}", "3:1", "division by zero"),
         ("{% for x in [1] %}\n{{ x.y.z }}{% endfor %}", "2:6", "no attribute"),
@@ -122,9 +122,13 @@ def test_jinja_errors_name_line_and_column(source: str, place: str, message: str
     [
         ("select 1;\nselect 2", "1:9", "more than one statement"),
         ("select 1 -- ;\n;", "2:1", "more than one statement"),
-        ("with d as (\n  delete from users returning id\n)\nselect * from d", "2:3", "says delete"),
+        (
+            "with d as (\n  delete from users returning id\n)\nselect * from d",
+            "2:3",
+            "contains delete",
+        ),
         ("update users set id = 1", "1:1", "not one select"),
-        ("select 1\ninto made", "2:1", "says into"),
+        ("select 1\ninto made", "2:1", "contains into"),
         ("select\nnow()", "2:1", "'now' is the server's clock"),
         ("select\nNOW ( )", "2:1", "clock"),
         ("select current_date", "1:8", "clock"),
@@ -136,8 +140,8 @@ def test_jinja_errors_name_line_and_column(source: str, place: str, message: str
         ("select $a$ $b$", "1:8", "not closed"),
         ("-- nothing", "1:1", "not one select"),
         ("", "", "not one select"),
-        ("select {{ var('text') }}", "1:8", "outside quotes"),
-        ("select\n'a' || {{ var('text') }} || 'b'", "2:8", "outside quotes"),
+        ("select {{ var('text') }}", "1:8", "must be inside quotes"),
+        ("select\n'a' || {{ var('text') }} || 'b'", "2:8", "must be inside quotes"),
     ],
 )
 def test_what_is_no_harmless_select_is_refused_at_its_line(

@@ -39,10 +39,10 @@ def check_url(target: Target) -> None:
     try:
         conninfo_to_dict(_libpq_url(target))
     except (psycopg.Error, UnicodeError) as problem:
-        told = redacted_quotation(target, str(problem))
+        shown = redacted_quotation(target, str(problem))
         raise ProfileError(
-            f"the url of target {target.name} cannot be read: {told}",
-            mend="write postgresql://user:password@host:port/dbname, the password percent-encoded",
+            f"the url of target {target.name} cannot be read: {shown}",
+            fix="write postgresql://user:password@host:port/dbname, the password percent-encoded",
         ) from None
 
 

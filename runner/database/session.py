@@ -1,7 +1,7 @@
 """One pooled session on the database.
 
-Statements go to the driver as they are, without parameters, so `%` and `:word` mean what
-PostgreSQL says they mean. The engine makes and keeps the one connection.
+Statements go to the driver as they are, without parameters, so `%` and `:word` have PostgreSQL's
+own meaning. The engine makes and keeps the one connection.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Cursor = psycopg.Cursor[Any]
 
 @dataclass(frozen=True)
 class Server:
-    """What the server says of itself and of us."""
+    """What the server reports about itself and this session."""
 
     version: str
     user: str

@@ -74,7 +74,7 @@ class Sources:
                 "read it",
                 is_transient=True,
                 looked_at="its file node changed after the snapshot was taken",
-                mend="run again; with SELECT on the whole table, a run locks it against that",
+                fix="run again; with SELECT on the whole table, a run locks it against that",
             )
 
 

@@ -43,7 +43,7 @@ def demo_folder() -> Path:
 
 
 @contextmanager
-def resolved(target: Target, *, is_empty: bool = False) -> Iterator[Target]:
+def reach(target: Target, *, is_empty: bool = False) -> Iterator[Target]:
     """The target as it can be connected to: the demo runs as long as this does. `is_empty` asks
     for a demo without data, which unit tests can do with."""
     if not target.is_demo:
@@ -65,9 +65,9 @@ def running(*, reset: bool = False, is_empty: bool = False) -> Iterator[str]:
         users = open(folder / "users.lock", "w")  # noqa: SIM115
     except OSError as problem:
         raise EmbeddedServerError(
-            f"the demo has no folder: {problem.strerror}",
+            f"the demo's folder cannot be made: {problem.strerror}",
             where=str(folder),
-            mend="name one that can be written to in AUDIENCES_DEMO_DIR",
+            fix="set AUDIENCES_DEMO_DIR to a folder that can be written to",
         ) from None
     server = EmbeddedServer(folder / "server")
     with users, _without_libpq_environment():
@@ -127,13 +127,13 @@ def _seed(server: EmbeddedServer, *, may_replace: bool, reset: bool) -> None:
                 raise EmbeddedServerError(
                     "other commands are using the demo",
                     where=str(server.folder),
-                    mend="wait until they are done, then reset it",
+                    fix="wait until they are done, then reset it",
                 )
     except psycopg.Error as problem:
         raise EmbeddedServerError(
             f"the demo's data cannot be made: {problem}",
             where=str(server.folder),
-            mend="see to the disk's space, or remove the folder and try again",
+            fix="check that the disk has space, or remove the folder and try again",
         ) from None
 
 

@@ -3,3 +3,5 @@ reading it all back: verify, history, clean, CSV records.
 
 Never here: a server.
 """
+
+__all__ = ["claim", "clean", "csv", "document", "folder", "history", "names", "past_runs", "verify"]

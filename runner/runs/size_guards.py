@@ -1,4 +1,4 @@
-"""Size guards: a file whose size jumps is not published, unless somebody says why it may be.
+"""Size guards: a file whose size jumps is not published, unless somebody gives a reason.
 
 The history is the manifests in the output folder; no table is needed. The old engine's runs are
 neither guarded nor a measure: it decides itself what it writes. A run whose size was
@@ -27,7 +27,7 @@ class SizeGuardError(AudienceError):
 
 @dataclass(frozen=True)
 class Judgement:
-    """What a size guard says of one file. `reason` is why it stops it, in numbers; `past` are the
+    """A size guard's judgement of one file. `reason` is why it stops it, in numbers; `past` are the
     rows of the published runs that it looked at, newest first."""
 
     audience_type: str
@@ -89,8 +89,8 @@ def refuse(judgement: Judgement, where: Location) -> None:
         raise SizeGuardError(
             f"size guard of {judgement.audience_type}: {judgement.reason}",
             where=where,
-            mend='if that is right, say so once with --accept-size "why"; size_guard: of the '
-            "output sets the bounds",
+            fix='if this size is right, publish it once with --accept-size "reason"; size_guard: '
+            "of the output sets the bounds",
         )
 
 

@@ -47,7 +47,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Column:
-    """A run: its pieces stand on each other, `start` counted from the top."""
+    """A run: its pieces are stacked, `start` counted from the top."""
 
     left: float
     pieces: tuple[Piece, ...]
@@ -141,7 +141,7 @@ class AudienceHistory:
 
 @dataclass(frozen=True)
 class Page:
-    """The page's text, and what it tells."""
+    """The page's text, and what is on it."""
 
     html: str
     catalogue: Catalogue
@@ -149,7 +149,7 @@ class Page:
 
     @property
     def summary(self) -> str:
-        """How much it tells, in one line."""
+        """How much is on it, in one line."""
         told = self.catalogue
         files = sum(len(one.outputs) for one in told.audiences)
         runs = sum(len(one.past.runs) for one in self.histories)
@@ -188,9 +188,9 @@ def check_target(path: Path) -> None:
     """Raises `UsageError` for a file that the page must not replace."""
     if path.suffix.lower() not in ENDINGS:
         raise UsageError(
-            "the page is an HTML file, and no other file shall be replaced by it",
+            "the page is an HTML file, and replaces no file of another kind",
             where=str(path),
-            mend="name a file that ends in .html with --to",
+            fix="name a file that ends in .html with --to",
         )
 
 
@@ -206,15 +206,15 @@ def write_page(html: str, path: Path) -> None:
         _replace(path, html.encode("utf-8", "replace"))
     except (FileExistsError, NotADirectoryError):
         raise ExportError(
-            "cannot be written: a file stands where its folder should be",
+            "cannot be written: its folder is a file",
             where=str(path),
-            mend="choose another file with --to",
+            fix="choose another file with --to",
         ) from None
     except OSError as problem:
         raise ExportError(
             f"cannot be written: {problem.strerror or problem}",
             where=str(path),
-            mend="choose another file with --to",
+            fix="choose another file with --to",
         ) from None
 
 

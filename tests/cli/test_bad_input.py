@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from runner.cli.app import app
-from tests.support import Database, only_outcome, published, shipped_project, tiny_project
+from tests.support import ROOT, Database, only_outcome, published, shipped_project, tiny_project
 
 Invoke = Callable[..., tuple[int, str]]
 
@@ -68,7 +68,7 @@ def invoke(
         ),
         (["layer3-behavior", "--lookback-hours", "24"], "above 24 or lower cooling_hours below 12"),
         (["layer3-behavior", "--lookback-hours", "9", "--var", "lookback_hours=9"], "given twice"),
-        (["layer3-behavior", "--as-of", "yesterday"], "is no instant"),
+        (["layer3-behavior", "--as-of", "yesterday"], "is not a date and time"),
         (["layer3-behavior", "--as-of", "2025-11-28T12:00:00"], "has no offset"),
         (["layer3-behavior", "--target", "tset"], "there is no target 'tset'; did you mean test?"),
         (["layer3-behavior", "--log-format", "xml"], "--log-format"),
@@ -219,11 +219,9 @@ def test_a_missing_source_column_names_the_staging_models_line(
 
 
 def test_no_database_url_for_prod_exits_2(invoke: Invoke, tmp_path: Path) -> None:
-    code, error = invoke(
-        "layer3-behavior", "--target", "prod", profiles=Path(__file__).parent.parent
-    )
+    code, error = invoke("layer3-behavior", "--target", "prod", profiles=ROOT)
     assert code == 2
-    assert "DATABASE_URL, which is not set" in error
+    assert "DATABASE_URL, which is unset" in error
     assert "profiles.yml:" in error
 
 
@@ -245,7 +243,7 @@ def free_port() -> int:
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("postgresql://ann:s3cr3tword@127.0.0.1:{port}/app", "see that the server runs"),
+        ("postgresql://ann:s3cr3tword@127.0.0.1:{port}/app", "check that the server is running"),
         ("postgresql://ann:s3cr3tword@no-such-host.invalid/app", "correct the host's name"),
         ("postgresql://ann:s3cr3tword@127.0.0.1:port/app", "correct the target's url"),
     ],
@@ -293,7 +291,7 @@ def test_a_folder_that_may_not_be_written_to(invoke: Invoke, out: Path) -> None:
     out.mkdir(mode=0o500)
     code, error = invoke("layer3-behavior")
     assert code == 1
-    assert "let this user write there" in error
+    assert "allow this user to write there" in error
 
 
 def test_a_full_disk_publishes_nothing(database: Database, tmp_path: Path) -> None:
@@ -311,7 +309,7 @@ def test_a_full_disk_publishes_nothing(database: Database, tmp_path: Path) -> No
     done = subprocess.run(
         [sys.executable, "-c", program, "run", "tiny", "--project-dir", project, "--profiles-dir",
          profile, "--output-dir", tmp_path / "out", "-q", "--all-or-nothing"],
-        capture_output=True, text=True, check=False, cwd=Path(__file__).parent.parent,
+        capture_output=True, text=True, check=False, cwd=ROOT,
     )  # fmt: skip
     assert done.returncode == 1, done.stderr
     assert "cannot be written: File too large" in done.stderr
