@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import stat
@@ -16,7 +15,8 @@ from typing import Any
 
 from runner.clock import file_timestamp
 from runner.errors import ExportError
-from runner.files.folder import NO_LINK, PRIVATE_FILE, Folder, file_errors
+from runner.files.folder import Folder, file_errors
+from runner.files.lock import FileLock
 from runner.files.manifest import (
     LOCK,
     BrokenManifest,
@@ -197,7 +197,7 @@ def claimed(folder: Folder, audience: Audience, started_at: datetime) -> Iterato
     finally:
         folder.drop(claim.staging.path.name)
         os.close(claim.staging.descriptor)
-        os.close(lock)
+        lock.release()
 
 
 def _check_pointer(folder: Folder, audience: str) -> None:
@@ -211,7 +211,7 @@ def _check_pointer(folder: Folder, audience: str) -> None:
         )
 
 
-def _claim(folder: Folder, audience: Audience, started_at: datetime) -> tuple[Claim, int]:
+def _claim(folder: Folder, audience: Audience, started_at: datetime) -> tuple[Claim, FileLock]:
     for _ in range(CLAIM_ATTEMPTS):
         timestamp = file_timestamp(started_at)
         staging = staging_name(audience.name, timestamp)
@@ -230,11 +230,10 @@ def _claim(folder: Folder, audience: Audience, started_at: datetime) -> tuple[Cl
     )
 
 
-def _locked(staging: Folder) -> int:
+def _locked(staging: Folder) -> FileLock:
+    lock = FileLock(LOCK, folder=staging.descriptor, flags=os.O_RDWR | os.O_CREAT | os.O_EXCL)
     with file_errors(staging.path / LOCK):
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | NO_LINK
-        lock = os.open(LOCK, flags, PRIVATE_FILE, dir_fd=staging.descriptor)
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.acquire()
     return lock
 
 

@@ -7,10 +7,10 @@ a final name is always listed, with the hash it has.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, TypeVar
@@ -19,7 +19,8 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from runner.errors import AudienceError
 from runner.files.document import PUBLISHED, UNFINISHED, Status
-from runner.files.folder import NO_LINK, Folder
+from runner.files.folder import Folder
+from runner.files.lock import FileLock
 from runner.files.names import CSV_NAME, MANIFEST_NAME, manifest_name, pointer_name, staging_name
 
 LOCK = "lock"
@@ -229,16 +230,15 @@ def is_alive(folder: Folder, audience: str, timestamp: str) -> bool:
     Who may not look into its staging folder cannot tell, and takes it for alive.
     """
     try:
-        with folder.below(staging_name(audience, timestamp)) as staging:
-            descriptor = os.open(LOCK, os.O_RDONLY | NO_LINK, dir_fd=staging.descriptor)
+        with (
+            folder.below(staging_name(audience, timestamp)) as staging,
+            FileLock(LOCK, folder=staging.descriptor, flags=os.O_RDONLY) as lock,
+        ):
+            lock.open()
+            with suppress(OSError):
+                return not lock.try_acquire(is_shared=True)
+            return True
     except PermissionError:
         return True
     except OSError:
         return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
