@@ -77,12 +77,12 @@ def parse_as_of(text: str) -> datetime:
         moment = datetime.fromisoformat(text.strip())
     except ValueError:
         raise ParameterError(
-            f"--as-of {text!r} is no instant", mend="write it as 2025-11-28T12:00:00Z"
+            f"--as-of {text!r} is no instant", fix="write it as 2025-11-28T12:00:00Z"
         ) from None
     if moment.tzinfo is None:
         raise ParameterError(
             f"--as-of {text!r} has no offset from UTC",
-            mend=f"write {moment.isoformat()}Z for UTC",
+            fix=f"write {moment.isoformat()}Z for UTC",
         )
     try:
         return moment.astimezone(UTC)

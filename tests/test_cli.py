@@ -110,7 +110,7 @@ def test_check_is_all_ok_on_the_source_tables(options: list[object]) -> None:
     assert json.loads(invoke("check", *options, "--json")[1])["valid"] is True
 
 
-def test_check_says_what_to_mend(golden: Database, options: list[object], role: str) -> None:
+def test_check_says_what_to_fix(golden: Database, options: list[object], role: str) -> None:
     golden.execute("alter table users rename first_name to given_name")
     golden.execute("alter table products alter name type bytea using name::bytea")
     golden.execute("drop table offer_items")

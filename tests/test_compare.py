@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from runner.cli.app import app
+from runner.cli.commands.compare import comparison_text
 from runner.errors import AudienceError, UsageError
 from runner.files.csv import CsvError
 from runner.tools.compare import compare as comparison
 from runner.tools.compare.compare import compare, out_of_order
-from runner.tools.compare.discrepancies import comparison_text
 from tests.support import GOLDEN, ROOT, Database, run_layer3
 
 COLUMNS = ["user_id", "username", "lastActive", "count"]
@@ -136,7 +136,7 @@ def test_each_difference_of_an_old_folder_is_named_for_what_it_is(
     text = comparison_text(found)
     assert "moved    1 from recent-offer-creators to recent-closet-adders" in text
     assert "cells    recent-offer-creators: usersize 1" in text
-    assert "stand elsewhere" in text
+    assert "are in another place" in text
     assert "new-user" not in text, "users are counted, not named"
     named = comparison_text(compare(old, tmp_path / "new", examples=5))
     assert "user     new-user only in A: recent-wishlist-adders" in named

@@ -276,7 +276,7 @@ def test_the_command_counts_and_shows_rows_only_when_asked(
     )
     code, stdout, _ = invoke(project, profile, "--show-rows")
     assert code == 1
-    assert re.search(r"value_field +n_records\n +name 1 +1\n +name 2 +1\n", stdout)
+    assert re.search(r"value_field +n_records\n +-+  -+\n +name 1 +1\n +name 2 +1\n", stdout)
     code, stdout, _ = invoke(project, profile, "--json", "--show-rows")
     told = {one["name"]: one for one in json.loads(stdout)["dataTests"]}
     assert told["accepted_values_people_name"]["rows"] == [

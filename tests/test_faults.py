@@ -27,7 +27,7 @@ from runner.project.load import load_project
 from runner.project.targets import Target
 from runner.runs.phases import run
 from runner.runs.settings import Settings
-from runner.tools.check import check_target
+from runner.tools.check import check
 from tests.proxy import Proxy, tls_before
 from tests.support import (
     AS_OF,
@@ -411,9 +411,9 @@ def test_a_passed_deadline_says_so() -> None:
 
 
 def failing(target: Target) -> tuple[str, str, list[str]]:
-    checks = check_target(load_project(ROOT), target)
+    checks = check(load_project(ROOT), target)
     (wrong,) = (one for one in checks if not one.is_ok)
-    return wrong.name, wrong.mend, [one.name for one in checks if one.is_ok]
+    return wrong.name, wrong.fix, [one.name for one in checks if one.is_ok]
 
 
 def test_check_names_the_stage_of_the_connection_that_fails(
@@ -422,32 +422,32 @@ def test_check_names_the_stage_of_the_connection_that_fails(
     with socket.create_server(("127.0.0.1", 0)) as listener:
         free = listener.getsockname()[1]
     with proxied(golden) as proxy:
-        name, mend, passed = failing(target_through(proxy, golden, host="nowhere.invalid"))
-        assert (name, mend) == ("name resolution", "correct the host's name in the target")
+        name, fix, passed = failing(target_through(proxy, golden, host="nowhere.invalid"))
+        assert (name, fix) == ("name resolution", "correct the host's name in the target")
         assert passed == []
-        name, mend, passed = failing(target_at(free))
+        name, fix, passed = failing(target_at(free))
         assert (name, passed) == ("TCP", ["name resolution"])
-        assert "see that the server runs" in mend
-        name, mend, passed = failing(target_through(proxy, golden, sslmode="require"))
+        assert "see that the server runs" in fix
+        name, fix, passed = failing(target_through(proxy, golden, sslmode="require"))
         assert (name, passed) == ("TLS", ["name resolution", "TCP"])
-        name, mend, passed = failing(target_through(proxy, golden, user="nobody_here"))
-        assert (name, mend) == ("authentication", "correct the user of the target")
+        name, fix, passed = failing(target_through(proxy, golden, user="nobody_here"))
+        assert (name, fix) == ("authentication", "correct the user of the target")
         assert passed == ["name resolution", "TCP", "TLS"]
-        name, mend, passed = failing(target_through(proxy, golden, dbname="nowhere"))
-        assert (name, mend) == ("database", "correct the database's name in the target")
+        name, fix, passed = failing(target_through(proxy, golden, dbname="nowhere"))
+        assert (name, fix) == ("database", "correct the database's name in the target")
         dbname = golden.connection.info.dbname
         golden.execute(f'revoke connect on database "{dbname}" from public')
         reader = {"user": role, "password": "reader secret"}
-        name, mend, passed = failing(target_through(proxy, golden, **reader))
-        assert (name, mend) == ("permission", "grant the role CONNECT on it")
+        name, fix, passed = failing(target_through(proxy, golden, **reader))
+        assert (name, fix) == ("permission", "grant the role CONNECT on it")
         assert passed[-1] == "database"
 
 
 def test_check_waits_no_longer_than_connect_timeout(golden: Database) -> None:
     with proxied(golden, fault="freeze", at=1) as proxy:
-        name, mend, _ = failing(target_through(proxy, golden, connect_timeout=2))
+        name, fix, _ = failing(target_through(proxy, golden, connect_timeout=2))
     assert name == "TCP"
-    assert "connect_timeout" in mend
+    assert "connect_timeout" in fix
 
 
 # TLS
@@ -487,14 +487,14 @@ def test_verify_full_takes_the_right_server_only(
             given = target_through(proxy, golden, **trust)
             return given.model_copy(update={"host": host, "port": port})
 
-        right = check_target(load_project(ROOT), target("localhost", root))
+        right = check(load_project(ROOT), target("localhost", root))
         assert [one.detail for one in right if one.name == "TLS"] == ["in use"]
         assert all(one.is_ok for one in right)
-        name, mend, passed = failing(target("localhost", other))
+        name, fix, passed = failing(target("localhost", other))
         assert (name, passed) == ("TLS", ["name resolution", "TCP"])
-        assert "sslrootcert" in mend
-        name, mend, _ = failing(target("127.0.0.1", root))
-        assert (name, mend) == ("TLS", "connect by the name that is in the server's certificate")
+        assert "sslrootcert" in fix
+        name, fix, _ = failing(target("127.0.0.1", root))
+        assert (name, fix) == ("TLS", "connect by the name that is in the server's certificate")
         assert failing(target("localhost", str(tmp_path / "missing.crt")))[0] == "TLS"
         result = run_project(
             tiny_project(tmp_path / "p"), golden, tmp_path / "o", target=target("localhost", other)

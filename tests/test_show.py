@@ -17,7 +17,8 @@ from runner.errors import UsageError
 from runner.project.load import load_project
 from runner.sql.personal import MASKED
 from runner.tables import csv_table, plain_table
-from runner.tools.show import Preview, preview
+from runner.tools import show as tool
+from runner.tools.show import Preview
 from tests.support import (
     AS_OF,
     ROOT,
@@ -32,7 +33,7 @@ from tests.test_cli import invoke
 
 def show(database: Database, model: str, project: Path = ROOT, **options: object) -> Preview:
     given = {"as_of": AS_OF, **options}
-    return preview(load_project(project), model, database.target(), **given)  # type: ignore[arg-type]
+    return tool.show(load_project(project), model, database.target(), **given)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -140,7 +141,7 @@ def test_it_works_where_no_temp_table_may_be_made(golden: Database, role: str) -
     name = golden.value("select current_database()")
     golden.execute(f'revoke temp on database "{name}" from public')
     target = golden.target(user=role, password="reader secret")
-    inlined = preview(load_project(ROOT), "layer3_enriched", target, as_of=AS_OF)
+    inlined = tool.show(load_project(ROOT), "layer3_enriched", target, as_of=AS_OF)
     assert inlined == show(golden, "layer3_enriched")
 
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from runner.cli.commands.trace import answer_text
 from runner.errors import ProjectError, UsageError
 from runner.project.load import load_project
-from runner.tools.trace.text import answer_json, answer_text, verdict
 from runner.tools.trace.trace import Answer, Trace, trace
 from tests.support import (
     AS_OF,
@@ -45,7 +45,7 @@ def ask(
 
 
 def told(answer: Answer) -> list[str]:
-    return [verdict(answer.compiled.audience, one) for one in answer.traces]
+    return [answer.verdict(one) for one in answer.traces]
 
 
 def step_of(one: Trace, model: str) -> Any:
@@ -118,7 +118,7 @@ def test_actions_outside_the_window_say_when_they_count(
     ]
     assert (actions[0].after, actions[0].until) == (hours_ago(-9), hours_ago(-33))
     assert (actions[1].after, actions[1].until) == (hours_ago(38), hours_ago(14))
-    text = answer_text(answer, is_demo=False)
+    text = answer_text(answer, mark="")
     assert "too recent: wishlist_add of 2025-11-28T09:00:00Z, which will count in runs" in text
     assert "too old: offer_created of 2025-11-26T10:00:00Z, which counted in runs" in text
 
@@ -254,18 +254,18 @@ def test_personal_values_are_masked_unless_asked_for(
     market.closet(user, market.shoe, hours_ago(20))
     market.load(database)
     masked, plain = ask(database, user), ask(database, user, unmask=True)
-    for text in (answer_text(masked, is_demo=False), json.dumps(answer_json(masked))):
+    for text in (answer_text(masked, mark=""), json.dumps(masked.as_json())):
         assert "Zebedee" not in text
         assert "secretname" not in text
         assert str(user) in text
-    assert "Zebedee" in answer_text(plain, is_demo=False)
+    assert "Zebedee" in answer_text(plain, mark="")
 
 
 def test_a_value_cannot_command_the_terminal(market: Marketplace, database: Database) -> None:
     user = market.user(first_name="\x1b[31mred\nline")
     market.closet(user, market.shoe, hours_ago(20))
     market.load(database)
-    text = answer_text(ask(database, user, unmask=True), is_demo=False)
+    text = answer_text(ask(database, user, unmask=True), mark="")
     assert "\x1b" not in text
     assert r"'\x1b[31mred\nline'" in text
 
@@ -287,12 +287,12 @@ def test_without_temp_tables_the_answer_is_the_same(
     name = database.connection.info.dbname
     database.execute(f"grant select on all tables in schema public to {role}")
     database.execute(f"revoke temp on database {name} from public")
-    with_tables = answer_json(ask(database, *users))
+    with_tables = ask(database, *users).as_json()
     target = database.target(user=role, password="reader secret")
     keys = [str(user) for user in users]
     answer = trace(SHIPPED, "layer3-behavior", target, keys, {}, AS_OF)
     assert not answer.compiled.can_build
-    assert answer_json(answer) == with_tables
+    assert answer.as_json() == with_tables
 
 
 # Any audience

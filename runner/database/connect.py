@@ -42,7 +42,7 @@ def check_url(target: Target) -> None:
         told = redacted_quotation(target, str(problem))
         raise ProfileError(
             f"the url of target {target.name} cannot be read: {told}",
-            mend="write postgresql://user:password@host:port/dbname, the password percent-encoded",
+            fix="write postgresql://user:password@host:port/dbname, the password percent-encoded",
         ) from None
 
 

@@ -21,10 +21,10 @@ from runner.sql.tokens import Token, UnclosedError, tokens
 
 @dataclass(frozen=True)
 class Refusal:
-    """How far a connection came, how to mend it, and whether it is worth another try."""
+    """How far a connection came, how to fix it, and whether it is worth another try."""
 
     stage: str
-    mend: str
+    fix: str
     is_transient: bool = False
 
 
@@ -186,7 +186,7 @@ def _translated(
         stage=refusal.stage if refusal else None,
         where=place or where or f"target {target.name}",
         looked_at=redacted(looked_at) or None,
-        mend=refusal.mend if refusal else _mend(message, problem.sqlstate),
+        fix=refusal.fix if refusal else _fix(message, problem.sqlstate),
     )
 
 
@@ -274,7 +274,7 @@ _MENDS = {
 }
 
 
-def _mend(message: str, sqlstate: str | None) -> str | None:
+def _fix(message: str, sqlstate: str | None) -> str | None:
     if "row-level security" in message:
         return (
             "give the role BYPASSRLS, or, if its policies show it every row, set row_security: on "

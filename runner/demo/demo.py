@@ -43,7 +43,7 @@ def demo_folder() -> Path:
 
 
 @contextmanager
-def resolved(target: Target, *, is_empty: bool = False) -> Iterator[Target]:
+def reach(target: Target, *, is_empty: bool = False) -> Iterator[Target]:
     """The target as it can be connected to: the demo runs as long as this does. `is_empty` asks
     for a demo without data, which unit tests can do with."""
     if not target.is_demo:
@@ -68,7 +68,7 @@ def running(*, reset: bool = False, is_empty: bool = False) -> Iterator[str]:
         raise EmbeddedServerError(
             f"the demo has no folder: {problem.strerror}",
             where=str(folder),
-            mend="name one that can be written to in AUDIENCES_DEMO_DIR",
+            fix="name one that can be written to in AUDIENCES_DEMO_DIR",
         ) from None
     server = EmbeddedServer(folder / "server")
     with users, _without_libpq_environment():
@@ -120,13 +120,13 @@ def _seed(server: EmbeddedServer, *, may_replace: bool, reset: bool) -> None:
                 raise EmbeddedServerError(
                     "other commands are using the demo",
                     where=str(server.folder),
-                    mend="wait until they are done, then reset it",
+                    fix="wait until they are done, then reset it",
                 )
     except psycopg.Error as problem:
         raise EmbeddedServerError(
             f"the demo's data cannot be made: {problem}",
             where=str(server.folder),
-            mend="see to the disk's space, or remove the folder and try again",
+            fix="see to the disk's space, or remove the folder and try again",
         ) from None
 
 

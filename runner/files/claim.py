@@ -207,7 +207,7 @@ def _check_pointer(folder: Folder, audience: str) -> None:
         raise ExportError(
             "is a link or a folder where a file should be",
             where=str(folder.path / name),
-            mend="remove it, or choose another --output-dir",
+            fix="remove it, or choose another --output-dir",
         )
 
 
@@ -226,7 +226,7 @@ def _claim(folder: Folder, audience: Audience, started_at: datetime) -> tuple[Cl
     raise ExportError(
         "files of other runs already have the names of this second and the ones before",
         where=str(folder.path),
-        mend="wait a moment, or write to another folder with --output-dir",
+        fix="wait a moment, or write to another folder with --output-dir",
     )
 
 

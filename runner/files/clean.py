@@ -39,7 +39,7 @@ def remove_old(
     is still listed.
     """
     if keep_runs < 1:
-        raise UsageError(f"{keep_runs} runs cannot be kept", mend="keep 1 or more")
+        raise UsageError(f"{keep_runs} runs cannot be kept", fix="keep 1 or more")
     with folder.alone():
         old = _old(folder, keep_runs, audience)
         for manifest in () if is_dry_run else old:

@@ -46,12 +46,12 @@ def verify(path: Path) -> list[Finding]:
         with read_from(path) as folder:
             return list(_of_folder(folder))
     if not os.path.lexists(path):
-        raise UsageError("there is no such file or folder", where=str(path), mend=NAME_ONE)
+        raise UsageError("there is no such file or folder", where=str(path), fix=NAME_ONE)
     with read_from(path.parent) as folder:
         try:
             return list(_of_file(folder, path.name))
         except BrokenManifest as problem:
-            raise UsageError(problem.what, where=problem.where, mend=NAME_ONE) from None
+            raise UsageError(problem.what, where=problem.where, fix=NAME_ONE) from None
 
 
 def difference(folder: Folder, listed: ListedFile) -> str | None:

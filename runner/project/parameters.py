@@ -53,7 +53,7 @@ def check_parameters(
             known = [parameter.name for parameter in audience.parameters]
             raise ParameterError(
                 f"audience {audience.name} has no parameter {name!r}",
-                mend=did_you_mean(name, known),
+                fix=did_you_mean(name, known),
             )
     values: Values = {}
     for index, parameter in enumerate(audience.parameters):
@@ -169,5 +169,5 @@ def _evaluate(
         raise ProjectError(
             f"the expression {expression!r} cannot be evaluated: {problem}",
             where=project.audience_location(audience, *at),
-            mend=f"it may use the parameters: {', '.join(values)}",
+            fix=f"it may use the parameters: {', '.join(values)}",
         ) from None

@@ -180,14 +180,14 @@ def load_target(
     outputs = document.data[profile].get("outputs") or {}
     default = render.value((profile, "target"), document.data[profile].get("target", "default"))
     if chosen == "":
-        raise ProfileError("--target is empty", mend="name a target, or leave the option out")
+        raise ProfileError("--target is empty", fix="name a target, or leave the option out")
     name = chosen or environment.get("AUDIENCES_TARGET") or str(default)
     if not isinstance(outputs, dict) or name not in outputs:
         choices = outputs if isinstance(outputs, dict) else {}
         raise ProfileError(
             f"there is no target {name!r}",
             where=document.location((profile, "outputs")),
-            mend=did_you_mean(name, choices),
+            fix=did_you_mean(name, choices),
         )
     return _target(document, (profile, "outputs", name), render, is_offline=is_offline)
 
@@ -197,7 +197,7 @@ def _read(path: Path) -> YamlDocument:
         raise ProfileError(
             f"there is no {PROFILE_FILE}",
             where=Location(path),
-            mend="run in the project's folder, or name it with --project-dir or --profiles-dir",
+            fix="run in the project's folder, or name it with --project-dir or --profiles-dir",
         )
     return read_yaml(path, path, ProfileError, may_be_shown=False)
 
@@ -231,7 +231,7 @@ def _target(document: YamlDocument, at: Loc, render: _Renderer, *, is_offline: b
         raise ProfileError(
             f"target {target.name!r} says neither url nor host",
             where=document.location(at),
-            mend="add url: \"{{ env_var('DATABASE_URL') }}\"",
+            fix="add url: \"{{ env_var('DATABASE_URL') }}\"",
         )
     return target
 
@@ -277,7 +277,7 @@ class _Renderer:
                     f"target {str(at[2] if len(at) > 2 else at[-1])!r} needs the environment "
                     f"variable {name}, which is not set or empty",
                     where=where,
-                    mend=f"set {name}, or choose another target with --target",
+                    fix=f"set {name}, or choose another target with --target",
                 )
             return value
 
@@ -290,7 +290,7 @@ class _Renderer:
             raise ProfileError(
                 f"this Jinja cannot be rendered: {type(problem).__name__}",
                 where=where,
-                mend="only env_var('NAME') and env_var('NAME', 'default') are known here",
+                fix="only env_var('NAME') and env_var('NAME', 'default') are known here",
             ) from None
 
 

@@ -192,7 +192,7 @@ def unit_cases(
                 f"there are two cases {case.name}",
                 where=case.location,
                 looked_at=f"the other is {taken[case.name].location}",
-                mend="rename one",
+                fix="rename one",
             )
         taken[case.name] = case
         _check_names(case, models, sources)
@@ -206,20 +206,20 @@ def _check_names(
         raise ProjectError(
             f"there is no model {case.test.model!r}",
             where=case.location_of("model"),
-            mend=did_you_mean(case.test.model, models),
+            fix=did_you_mean(case.test.model, models),
         )
     seen: set[NodeKey] = set()
     for index, given in enumerate(case.test.given):
         where = case.location_of("given", index, "input")
         if given.key in seen:
-            raise ProjectError(f"{given.input} is given twice", where=where, mend="join its rows")
+            raise ProjectError(f"{given.input} is given twice", where=where, fix="join its rows")
         seen.add(given.key)
         known = list(models) if isinstance(given.key, str) else _dotted(sources)
         name = given.key if isinstance(given.key, str) else ".".join(given.key)
         if name not in known:
             kind = "model" if isinstance(given.key, str) else "source table"
-            mend = did_you_mean(name, known)
-            raise ProjectError(f"there is no {kind} {name!r}", where=where, mend=mend)
+            fix = did_you_mean(name, known)
+            raise ProjectError(f"there is no {kind} {name!r}", where=where, fix=fix)
 
 
 def _dotted(sources: Iterable[tuple[str, str]]) -> list[str]:

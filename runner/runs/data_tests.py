@@ -132,7 +132,7 @@ def refuse_failed(compiled: CompiledAudience, results: Iterable[DataTestResult])
             f"data test {failed[0].name} fails: {failed[0].in_words}",
             where=failed[0].location,
             looked_at=f"so do {', '.join(others)}" if others else None,
-            mend=f"see the rows: audiences test {compiled.audience.name} --select "
+            fix=f"see the rows: audiences test {compiled.audience.name} --select "
             f"{failed[0].name} --show-rows",
         )
 

@@ -61,7 +61,7 @@ def without_models(settings: Settings, project: Project, as_of: datetime) -> Com
         raise UsageError(
             f"AUTOMATION_ENGINE_VERSION is v1, but audience {audience.name} has no legacy command",
             where=project.audience_location(audience),
-            mend="add legacy: with its command there, or set AUTOMATION_ENGINE_VERSION to v2",
+            fix="add legacy: with its command there, or set AUTOMATION_ENGINE_VERSION to v2",
         )
     asked = [*settings.parameters, *(["as_of"] if settings.as_of else [])]
     for name in asked:
@@ -70,12 +70,12 @@ def without_models(settings: Settings, project: Project, as_of: datetime) -> Com
     if settings.accepted_size is not None:
         raise UsageError(
             "the old engine's sizes are not guarded",
-            mend="run without --accept-size",
+            fix="run without --accept-size",
         )
     if settings.is_dry_run:
         raise UsageError(
             "the old engine has no dry run: only its command knows what else it does",
-            mend="run without --dry-run into another --output-dir",
+            fix="run without --dry-run into another --output-dir",
         )
     parameters = check_parameters(project, audience, settings.parameters, as_of)
     return CompiledAudience(project, audience, parameters, Graph({}, ()))
@@ -86,7 +86,7 @@ def _check_is_taken(project: Project, audience: Audience, legacy: Legacy, name: 
         raise UsageError(
             f"the legacy command takes no {name}, and would pass over what was given",
             where=project.audience_location(audience, "legacy", "command"),
-            mend=f"put {{{name}}} into it, or do not give {name}",
+            fix=f"put {{{name}}} into it, or do not give {name}",
         )
 
 
@@ -108,7 +108,7 @@ def run_legacy(state: RunState, claim: Claim, deadline: Deadline) -> None:
             f"the legacy command {_ending(code)}",
             where=_where(state),
             looked_at=_last_line(output),
-            mend="see legacy_output in the log",
+            fix="see legacy_output in the log",
         )
     _collect(state, claim, folder)
 
@@ -150,14 +150,14 @@ def _run(state: RunState, command: list[str], output: Output, deadline: Deadline
             f"the legacy command did not end within {legacy.timeout} and was stopped",
             where=where,
             looked_at=_last_line(output),
-            mend="raise timeout there if it needs longer",
+            fix="raise timeout there if it needs longer",
         ) from None
     except OSError as problem:
         raise UsageError(
             f"the legacy command cannot be started: {problem.strerror}",
             where=where,
             looked_at=f"program {command[0]!r}, started in the project's folder",
-            mend="correct its first word there",
+            fix="correct its first word there",
         ) from None
 
 
@@ -209,7 +209,7 @@ def _made_for(state: RunState, output: OutputFile, named: list[NamedCsv]) -> lis
             f"the legacy command wrote no {output.file}_{{time}}.csv",
             where=_where(state),
             looked_at=f"of this type it wrote: {names or 'nothing'}",
-            mend="see that it writes into {output_dir}",
+            fix="see that it writes into {output_dir}",
         )
     if len(set(labels)) < len(labels):
         raise LegacyError(

@@ -66,7 +66,7 @@ class Contender:
                 raise LockedError(
                     f"{who}; nothing was published",
                     where=where,
-                    mend="wait for it with --wait 5m, or see to that process",
+                    fix="wait for it with --wait 5m, or see to that process",
                 )
             if not has_waited:
                 self.tell(who)
@@ -127,7 +127,7 @@ def _unlockable(path: Path, problem: OSError) -> ExportError:
     return ExportError(
         f"cannot be locked: {problem.strerror or problem}",
         where=str(path),
-        mend="let this user write there, or choose another file system with --output-dir",
+        fix="let this user write there, or choose another file system with --output-dir",
     )
 
 

@@ -22,7 +22,7 @@ def chosen_engine(environment: Mapping[str, str]) -> Engine:
     if given not in get_args(Engine):
         raise UsageError(
             f"{ENGINE_VARIABLE} is {given!r}",
-            mend="set it to v1 (the legacy command) or v2 (the models), or not at all",
+            fix="set it to v1 (the legacy command) or v2 (the models), or not at all",
         )
     return cast(Engine, given)
 

@@ -89,7 +89,7 @@ def refuse(judgement: Judgement, where: Location) -> None:
         raise SizeGuardError(
             f"size guard of {judgement.audience_type}: {judgement.reason}",
             where=where,
-            mend='if that is right, say so once with --accept-size "why"; size_guard: of the '
+            fix='if that is right, say so once with --accept-size "why"; size_guard: of the '
             "output sets the bounds",
         )
 

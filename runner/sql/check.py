@@ -109,6 +109,6 @@ def _check_text_values(rendered: RenderedModel, found: list[Token]) -> None:
             )
 
 
-def _error(rendered: RenderedModel, offset: int, what: str, mend: str) -> ProjectError:
+def _error(rendered: RenderedModel, offset: int, what: str, fix: str) -> ProjectError:
     where = rendered.sql.location_at(offset) or rendered.model.location
-    return ProjectError(what, where=where, mend=mend)
+    return ProjectError(what, where=where, fix=fix)

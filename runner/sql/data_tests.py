@@ -145,7 +145,7 @@ def _distinct(found: list[DataTest]) -> tuple[DataTest, ...]:
                 f"two data tests are named {test.name}",
                 where=test.location,
                 looked_at=f"the other is {names[test.name]}",
-                mend="give one of them a name:",
+                fix="give one of them a name:",
             )
         names[test.name] = test.location
     return tuple(found)
@@ -162,7 +162,7 @@ def chosen(tests: Iterable[DataTest], names: Iterable[str]) -> tuple[DataTest, .
         if name not in known:
             raise UsageError(
                 f"there is no data test and no tested model {name!r}",
-                mend=did_you_mean(name, known),
+                fix=did_you_mean(name, known),
             )
     return tuple(test for test in found if not wanted or {test.name, *test.reads} & set(wanted))
 
@@ -172,7 +172,7 @@ def compile_test(compiled: CompiledAudience, name: str) -> MappedSql:
     stand_alone = inlined(compiled)
     tests = {test.name: test for test in tests_of(stand_alone)}
     if name not in tests:
-        raise UsageError(f"there is no data test {name!r}", mend=did_you_mean(name, tests))
+        raise UsageError(f"there is no data test {name!r}", fix=did_you_mean(name, tests))
     return failing_rows(stand_alone, tests[name])
 
 
@@ -273,7 +273,7 @@ def _parent(compiled: CompiledAudience, to: str, where: Location) -> RenderedMod
         raise ProjectError(
             f"relationships: to: {to!r} names no table",
             where=where,
-            mend="write to: ref('model') or to: source('name', 'table')",
+            fix="write to: ref('model') or to: source('name', 'table')",
         )
     _check_reads(compiled, rendered.refs, where)
     return rendered
@@ -312,7 +312,7 @@ def _singular(compiled: CompiledAudience) -> Iterator[DataTest]:
             raise ProjectError(
                 "this data test reads no model",
                 where=model.location,
-                mend="let it read one with ref: it gates the files that need that model",
+                fix="let it read one with ref: it gates the files that need that model",
             )
         if not set(read) & set(compiled.graph.models):
             continue  # another audience's
@@ -344,7 +344,7 @@ def _check_reads(compiled: CompiledAudience, refs: Iterable[str], where: Locatio
             raise ProjectError(
                 f"this data test reads {ref!r}, which audience {compiled.audience.name} does not",
                 where=where,
-                mend=did_you_mean(ref, known) if known else "test models of one audience at a time",
+                fix=did_you_mean(ref, known) if known else "test models of one audience at a time",
             )
 
 

@@ -79,7 +79,7 @@ def _visit(
         raise ProjectError(
             f"models read each other in a circle: {' -> '.join(cycle)}",
             where=rendered.model.location,
-            mend="let one of them read something else",
+            fix="let one of them read something else",
         )
     for ref in rendered.refs:
         _visit(ref, (*path, name), ordered, render)

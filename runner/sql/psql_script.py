@@ -37,7 +37,7 @@ def write_folder(plan: Plan, target: Target, folder: Path) -> list[Path]:
         raise ExportError(
             f"cannot be written: {problem.strerror}",
             where=str(problem.filename or folder),
-            mend="choose another folder with --to",
+            fix="choose another folder with --to",
         ) from None
     return [folder / name for name in texts]
 
@@ -49,7 +49,7 @@ def _check_folder(compiled: CompiledAudience, folder: Path) -> None:
         raise UsageError(
             "compiled models would replace the models themselves",
             where=str(folder),
-            mend="choose a folder outside models with --to",
+            fix="choose a folder outside models with --to",
         )
 
 

@@ -139,6 +139,6 @@ def untagged(tagged: str, model: Model) -> MappedSql:
         raise ProjectError(
             "the SQL holds a character that no SQL can hold",
             where=model.location,
-            mend="look for an escape such as \\0 or \\ud800 in its Jinja",
+            fix="look for an escape such as \\0 or \\ud800 in its Jinja",
         )
     return MappedSql(text, tuple(marks), tuple(spans))

@@ -80,7 +80,7 @@ class Preview:
         return kind in _JSON_TYPES and name not in self.masked
 
 
-def preview(
+def show(
     project: Project,
     model: str,
     target: Target,
@@ -119,7 +119,7 @@ def _only_reader(project: Project, model: str, as_of: datetime) -> tuple[str, st
     raise UsageError(
         f"{len(readers) or 'no'} audiences read model {model}",
         looked_at=f"known: {', '.join(readers or project.audiences)}",
-        mend="say with --audience whose parameters it gets",
+        fix="say with --audience whose parameters it gets",
     )
 
 

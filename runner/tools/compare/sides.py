@@ -47,7 +47,7 @@ def read_side(given: Path, *, with_test_files: bool) -> Side:
     raise UsageError(
         "there is nothing of this name",
         where=str(given),
-        mend="give a folder, FOLDER/TIMESTAMP, a manifest or a CSV file",
+        fix="give a folder, FOLDER/TIMESTAMP, a manifest or a CSV file",
     )
 
 
@@ -57,14 +57,14 @@ def _run_of(given: Path, folder: Path, wanted: str | None, *, with_test_files: b
         raise UsageError(
             "there is no CSV file in this folder",
             where=str(folder),
-            mend="give the folder that holds a run's files, or a manifest",
+            fix="give the folder that holds a run's files, or a manifest",
         )
     runs = sorted({file.timestamp or "" for file in found})
     if wanted is not None and wanted not in runs:
         raise UsageError(
             f"there is no run {wanted} in this folder",
             where=str(folder),
-            mend=did_you_mean(wanted, filter(None, runs)),
+            fix=did_you_mean(wanted, filter(None, runs)),
         )
     chosen = runs[-1] if wanted is None else wanted
     newest = f", the newest of {len(runs)}" if len(runs) > 1 and wanted is None else ""
@@ -78,7 +78,7 @@ def _files_in(folder: Path) -> list[Path]:
         return sorted(path for path in folder.iterdir() if path.is_file())
     except OSError as problem:
         what = f"cannot be read: {problem.strerror}"
-        raise UsageError(what, where=str(folder), mend="let this user read it") from None
+        raise UsageError(what, where=str(folder), fix="let this user read it") from None
 
 
 def _of_manifest(given: Path, *, with_test_files: bool) -> Side:
@@ -92,7 +92,7 @@ def _of_manifest(given: Path, *, with_test_files: bool) -> Side:
         raise UsageError(
             "this document lists no csvFiles",
             where=str(manifest),
-            mend="give the manifest of a run that published files",
+            fix="give the manifest of a run that published files",
         )
     files = [_listed(manifest, one) for one in listed]
     source = str(given) if manifest == given else f"{given}, which names {manifest.name}"
@@ -104,11 +104,11 @@ def _read_json(path: Path) -> dict[str, Any]:
         document = json.loads(path.read_text(encoding="utf-8"))
     except OSError as problem:
         what = f"cannot be read: {problem.strerror}"
-        raise UsageError(what, where=str(path), mend="give a run's manifest") from None
+        raise UsageError(what, where=str(path), fix="give a run's manifest") from None
     except (ValueError, RecursionError) as problem:
         line = getattr(problem, "lineno", None)
         raise UsageError(
-            "this is not JSON", where=Location(path, line), mend="give a run's manifest"
+            "this is not JSON", where=Location(path, line), fix="give a run's manifest"
         ) from None
     return document if isinstance(document, dict) else {}
 
@@ -124,7 +124,7 @@ def _listed(manifest: Path, entry: Any) -> NamedCsv:
         raise UsageError(
             f"lists {name!r}, which is not there",
             where=str(manifest),
-            mend="keep a run's files beside its manifest",
+            fix="keep a run's files beside its manifest",
         )
     return csv_named(path) or NamedCsv(path, path.name, False, None)
 
@@ -140,10 +140,10 @@ def _side(given: Path, source: str, files: list[NamedCsv], *, with_test_files: b
                 f"two files are {file.label} of one run",
                 where=str(file.path),
                 looked_at=f"the other is {other.path}",
-                mend="keep the runs of two engines in two folders",
+                fix="keep the runs of two engines in two folders",
             )
     if not by_label:
         raise UsageError(
-            "there are only test files in this run", where=source, mend="add --test-files"
+            "there are only test files in this run", where=source, fix="add --test-files"
         )
     return Side(given, source, by_label)

@@ -100,7 +100,7 @@ def _layout(nodes: Sequence[Node], edges: Iterable[tuple[str, str]]) -> Any:
     except ImportError:
         raise UsageError(
             "the picture of the models is laid out by graphlay, which is not installed",
-            mend="pip install 'push-audiences[docs]'",
+            fix="pip install 'push-audiences[docs]'",
         ) from None
     graph = graphlay.Graph()
     for node in nodes:

@@ -190,7 +190,7 @@ def check_target(path: Path) -> None:
         raise UsageError(
             "the page is an HTML file, and no other file shall be replaced by it",
             where=str(path),
-            mend="name a file that ends in .html with --to",
+            fix="name a file that ends in .html with --to",
         )
 
 
@@ -208,13 +208,13 @@ def write_page(html: str, path: Path) -> None:
         raise ExportError(
             "cannot be written: a file stands where its folder should be",
             where=str(path),
-            mend="choose another file with --to",
+            fix="choose another file with --to",
         ) from None
     except OSError as problem:
         raise ExportError(
             f"cannot be written: {problem.strerror or problem}",
             where=str(path),
-            mend="choose another file with --to",
+            fix="choose another file with --to",
         ) from None
 
 

@@ -67,7 +67,7 @@ def sentence(
         raise ProjectError(
             f"{says!r} cannot be said: {problem}",
             where=compiled.project.audience_location(compiled.audience, *at),
-            mend=f"it may use {', '.join(names)}",
+            fix=f"it may use {', '.join(names)}",
         ) from None
 
 
@@ -305,7 +305,7 @@ def look(snapshot: Snapshot, users: Sequence[str]) -> Sightings:
             f"the key of audience {compiled.audience.name}, {key!r}, is no column of {activity}",
             where=compiled.project.audience_location(compiled.audience, "key"),
             looked_at=f"columns: {', '.join(columns[activity])}",
-            mend="name another with key: in the audience's YAML",
+            fix="name another with key: in the audience's YAML",
         )
     keys = _spelled(snapshot, users)
     sightings = Sightings(snapshot, keys, {})
@@ -339,7 +339,7 @@ def _spelled(snapshot: Snapshot, users: Sequence[str]) -> tuple[str, ...]:
             raise UsageError(
                 f"the user {user!r} is no {kind}",
                 looked_at=f"{audience.key} of {audience.activity_model} is of that type",
-                mend="give the key as the database has it",
+                fix="give the key as the database has it",
             ) from None
         spelled[text] = None
     return tuple(spelled)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -501,7 +502,7 @@ def _check_that_all_pass(bench: Bench, cases: Iterable[UnitCase]) -> None:
             raise UsageError(
                 f"{case.name} does not pass as it is, so it cannot notice a change",
                 where=case.location,
-                mend="see audiences test --unit",
+                fix="see audiences test --unit",
             )
 
 
@@ -582,3 +583,23 @@ def equivalences(source: str) -> list[Equivalence]:
             found += [Equivalence(number, change, reason) for change, reason in waiting]
             waiting = []
     return found
+
+
+def has_gap(mutants: Sequence[Mutant]) -> bool:
+    """Whether a change went unnoticed that no note explains, or a note explains nothing."""
+    return any(mutant.outcome in ("unnoticed", "stale") for mutant in mutants)
+
+
+def mutants_json(mutants: Sequence[Mutant]) -> dict[str, Any]:
+    return {
+        "success": not has_gap(mutants),
+        "counts": mutant_counts(mutants),
+        "mutations": [mutant.as_json() for mutant in mutants],
+    }
+
+
+def mutant_counts(mutants: Sequence[Mutant]) -> dict[str, int]:
+    counts = Counter(str(mutant.outcome) for mutant in mutants)
+    made = {"made": len(mutants) - counts["stale"]}
+    outcomes = ("noticed", "refused", "equivalent", "unnoticed", "stale")
+    return made | {name: counts[name] for name in outcomes}
