@@ -22,6 +22,7 @@ from runner.errors import ExportError, LockedError
 from runner.files.claim import Claim, claimed
 from runner.files.folder import Folder, file_errors, written_to
 from runner.files.lock import FileLock
+from runner.files.names import lock_name
 from runner.project.audience import Audience
 from runner.project.nodes import literal
 from runner.runs.settings import Settings
@@ -85,7 +86,7 @@ def alone_in(folder: Folder, contender: Contender) -> Iterator[bool]:
     Raises `LockedError`, `DeadlinePassed`, and `ExportError` if the file cannot be made. The file
     is removed at the end; one that a killed run leaves behind holds nobody up.
     """
-    name = f".{contender.audience}.lock"
+    name = lock_name(contender.audience)
     path = folder.path / name
     lock = FileLock(name, folder=folder.descriptor)
 
