@@ -22,7 +22,7 @@ from runner.errors import AudienceError, UsageError
 from runner.files.csv import CsvError
 from runner.tools.compare import compare as comparison
 from runner.tools.compare.compare import compare, out_of_order
-from tests.support import GOLDEN, ROOT, Database, run_layer3
+from tests.support import GOLDEN, RECORDED_MANIFESTS, ROOT, Database, run_layer3
 
 COLUMNS = ["user_id", "username", "lastActive", "count"]
 CASE = GOLDEN / "layer3_behavior" / "lookback_48_cooling_12"
@@ -69,8 +69,8 @@ def test_a_run_and_the_old_engines_files_of_the_same_users_are_equal_but_for_not
 ) -> None:
     result = run_layer3(golden, tmp_path / "new")
     old = old_style(CASE, tmp_path / "old")
-    assert result.manifest is not None
-    for b in (tmp_path / "new", result.manifest):
+    assert result.metadata.manifest is not None
+    for b in (tmp_path / "new", result.metadata.manifest):
         code, stdout, _ = invoke(old, b, "--json")
         document = json.loads(stdout)
         assert (code, document["equal"]) == (0, True)
@@ -275,13 +275,11 @@ def test_another_run_of_a_folder_can_be_named(tmp_path: Path) -> None:
 
 def test_a_pointer_leads_to_its_manifest(golden: Database, tmp_path: Path) -> None:
     result = run_layer3(golden, tmp_path)
-    assert result.manifest is not None
+    assert result.metadata.manifest is not None
     pointer = tmp_path / "layer3-behavior.latest.json"
-    names = [file.path.name for file in result.csv_files]
-    pointer.write_text(json.dumps({"manifest": result.manifest.name, "files": names}))
     found = compare(pointer, tmp_path)
     assert found.is_equal
-    assert found.a.source == f"{pointer}, which names {result.manifest.name}"
+    assert found.a.source == f"{pointer}, which names {result.metadata.manifest.name}"
 
 
 def test_a_saved_result_is_as_good_as_a_manifest(golden: Database, tmp_path: Path) -> None:
@@ -310,19 +308,27 @@ def test_unusable_sides_exit_2_and_say_what_to_give(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "broken.json").write_text("{")
     (tmp_path / "list.json").write_text("[1]")
-    (tmp_path / "bad.json").write_text('{"csvFiles": [{"path": "gone.csv"}]}')
-    (tmp_path / "odd.json").write_text('{"csvFiles": [1]}')
-    (tmp_path / "loop.json").write_text('{"manifest": "nowhere.json"}')
+    (tmp_path / "other.json").write_text('{"csvFiles": []}')
+    document = json.loads((RECORDED_MANIFESTS / "layer3-behavior_20261126T033442.json").read_text())
+    (tmp_path / "gone.json").write_text(json.dumps(document))
+    (tmp_path / "empty.json").write_text(json.dumps({**document, "csvFiles": []}))
+    (tmp_path / "odd.json").write_text(json.dumps({**document, "csvFiles": [1]}))
+    pointer = json.loads((RECORDED_MANIFESTS / "layer3-behavior.latest.json").read_text())
+    (tmp_path / "lost.json").write_text(json.dumps(pointer))
+    (tmp_path / "loop.json").write_text(json.dumps({**pointer, "manifest": "loop.json"}))
     write(tmp_path / "tests" / "x_TEST_20251128_120000.csv", ENGLISH)
     write(tmp_path / "other" / "other_20251128_120000.csv", ENGLISH)
     for side, message in {
         "missing": "there is no such file or folder; give a folder, FOLDER/TIMESTAMP",
         "empty": "there is no CSV file in this folder",
-        "broken.json": "broken.json:1: this is not JSON",
-        "list.json": "this document lists no csvFiles",
-        "bad.json": "lists 'gone.csv', which does not exist",
-        "odd.json": "an entry of csvFiles has no path",
-        "loop.json": "nowhere.json: cannot be read: No such file",
+        "broken.json": "broken.json: is no JSON document: EOF while parsing an object at line 1",
+        "list.json": "list.json: is no JSON object; give a run's manifest",
+        "other.json": "other.json: success: Field required; give a run's manifest",
+        "empty.json": "this document lists no csvFiles",
+        "gone.json": "lists 'recent-offer-creators_20261126T033442.csv', which does not exist",
+        "odd.json": "odd.json: csvFiles.0: Input should be an object",
+        "lost.json": "layer3-behavior_20261126T033442.json: cannot be read: No such file",
+        "loop.json": "loop.json: manifest: Value error, is no name of a manifest",
         "tests": "there are only test files in this run; add --test-files",
         "other": "the two sides have no file in common; A: good; B: other",
         "n" * 300: "there is no such file or folder",

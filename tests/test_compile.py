@@ -51,9 +51,8 @@ def test_psql_makes_the_same_files_from_the_compiled_script(
     golden: Database, tmp_path: Path
 ) -> None:
     result = run_layer3(golden, tmp_path / "run")
-    assert result.identity is not None
     compiled = compile_audience(load_project(ROOT), "layer3-behavior", {}, AS_OF)
-    script = psql_script(Plan(compiled, result.identity.started_at), OFFLINE)
+    script = psql_script(Plan(compiled, result.metadata.started_at), OFFLINE)
     done = psql(golden, script, tmp_path / "psql")
     assert (done.returncode, done.stderr) == (0, "")
     names = [name for name in published(tmp_path / "run") if name.endswith(".csv")]
@@ -76,11 +75,10 @@ def test_psql_takes_a_script_whose_final_models_are_inlined(
     final = "{{ config(materialized='ephemeral') }}\nselect * from {{ ref('people') }} where user_id < 3 -- all"
     project = tiny_project(tmp_path / "p", first_file=final)
     result = run_project(project, database, tmp_path / "run")
-    assert result.identity is not None
     compiled = compile_audience(load_project(project), "tiny", {}, AS_OF)
     done = psql(
         database,
-        psql_script(Plan(compiled, result.identity.started_at), OFFLINE),
+        psql_script(Plan(compiled, result.metadata.started_at), OFFLINE),
         tmp_path / "psql",
     )
     assert (done.returncode, done.stderr) == (0, "")

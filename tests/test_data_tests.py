@@ -56,7 +56,7 @@ def singular(project: Path, name: str, body: str) -> Path:
 
 
 def found(result: RunResult) -> dict[str, DataTestResult]:
-    return {test.name: test for test in result.data_tests}
+    return {test.name: test for test in result.metadata.data_tests}
 
 
 def report(project: Path, database: Database, *names: str) -> dict[str, DataTestResult]:
@@ -77,7 +77,7 @@ def test_a_failing_test_of_one_file_keeps_that_file_back_alone(
     assert (result.status, result.exit_code) == ("partial", 3)
     assert [file.audience_type for file in result.csv_files] == ["second", "second"]
     assert not list((tmp_path / "out").glob("first*"))
-    (failure,) = result.failures
+    (failure,) = result.metadata.errors
     assert failure.audience_type == "first"
     assert failure.message == (
         "models/tests.yml:8: data test accepted_values_first_file_user_id fails: 1 failing row of "
@@ -133,7 +133,7 @@ def test_the_key_of_a_file_is_tested_without_being_declared(
     result = run_project(project, database, tmp_path / "out")
     assert result.exit_code == 3
     assert found(result)[name].status == "error"
-    assert result.failures[0].message.startswith("models/tiny.yml:8: ")
+    assert result.metadata.errors[0].message.startswith("models/tiny.yml:8: ")
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_a_files_model_has_the_described_columns_in_order(
     project = project_with(tmp_path / "p", FIRST % "[]", first_file=first)
     result = run_project(project, database, tmp_path / "out")
     assert result.exit_code == 3
-    assert [failure.audience_type for failure in result.failures] == ["first"]
+    assert [failure.audience_type for failure in result.metadata.errors] == ["first"]
     if "nme" not in select:
         assert "first_file has the columns " in (result.error or "")
         assert ", not user_id, name" in (result.error or "")
@@ -199,7 +199,7 @@ def test_a_singular_test_gates_the_file_it_reads(database: Database, tmp_path: P
     singular(project, "no_first", "select * from {{ ref('first_file') }}\nwhere user_id = 1")
     result = run_project(project, database, tmp_path / "out")
     assert result.exit_code == 3
-    (failure,) = result.failures
+    (failure,) = result.metadata.errors
     assert failure.audience_type == "first"
     assert failure.message.startswith("tests/data_tests/no_first.sql:1: data test no_first fails")
 
@@ -230,7 +230,7 @@ def test_tests_gate_in_the_same_way_where_nothing_can_be_built(
     project = project_with(tmp_path / "p", FIRST % tests)
     target = database.target(user=role, password="reader secret")
     result = run_project(project, database, tmp_path / "out", target=target)
-    assert (result.working_tables, result.exit_code) == ("inlined (no TEMP privilege)", 3)
+    assert (result.metadata.working_tables, result.exit_code) == ("inlined (no TEMP privilege)", 3)
     assert found(result)["accepted_values_first_file_user_id"].failures == 1
 
 
@@ -402,4 +402,4 @@ def test_files_and_test_agree_on_the_rows_that_were_tested(
             with open(file.path, newline="") as opened:
                 keys += [row["user_id"] for row in csv.DictReader(opened)]
     assert sorted(keys) == ["1", "2", "3"]
-    assert {test.status for test in result.data_tests} == {"pass"}
+    assert {test.status for test in result.metadata.data_tests} == {"pass"}

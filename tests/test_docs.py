@@ -18,7 +18,9 @@ from typer.testing import CliRunner
 
 from runner.cli.app import app
 from runner.errors import ProjectError
-from runner.files.past_runs import past_runs
+from runner.files.lock import FileLock
+from runner.files.manifest import LOCK
+from runner.files.names import RunName
 from runner.project.load import load_project
 from runner.project.yaml import read_yaml
 from runner.tools.docs.page import docs_page, write_page
@@ -32,10 +34,12 @@ MANIFEST: dict[str, Any] = {
     "executionTimeMs": 370,
     "error": None,
     "metadata": {
+        "runId": "0f2ed1d4-105b-41ef-887d-ff5da1469060",
         "audience": "layer3-behavior",
         "target": "demo",
         "startedAt": "2025-11-28T12:00:00Z",
         "asOf": "2025-11-28T12:00:00Z",
+        "parameters": {"lookback_hours": 48.0, "cooling_hours": 12.0},
         "modelsHash": "0" * 64,
         "rowsByType": {"offer_created": 50, "closet_add": 90, "wishlist_add": 76},
         "funnel": [
@@ -213,7 +217,6 @@ def test_whatever_a_manifest_says_is_text(tmp_path: Path) -> None:
     bad = "<script>alert(1)</script>"
     manifest(
         tmp_path,
-        status=bad,
         metadata={
             **MANIFEST["metadata"],
             "target": bad,
@@ -252,73 +255,64 @@ def test_past_runs_are_told_with_funnel_sizes_and_times(tmp_path: Path) -> None:
     assert "of another state than on this page" in html
 
 
-def test_a_run_that_is_still_running_has_no_sizes_yet(tmp_path: Path) -> None:
-    path = manifest(tmp_path)
-    metadata = {
-        key: value
-        for key, value in MANIFEST["metadata"].items()
-        if key not in ("rowsByType", "funnel")
-    }
-    path.write_text(json.dumps({"status": "running", "metadata": metadata}))
-    assert "running" in html_of(ROOT, tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [
-        (b"", "is no JSON"),
-        (b'{"status": ', "is no JSON"),
-        (b"\xff\xfe", "is no JSON"),
-        (b"[" * 100_000, "is no JSON"),
-        (b"[]", "is no manifest"),
-        (b"{}", "is no manifest: metadata.audience: Field required"),
-        (json.dumps({**MANIFEST, "audienceSize": -1}).encode(), "is no manifest: audienceSize"),
-        (json.dumps({**MANIFEST, "executionTimeMs": float("nan")}).encode(), "is no manifest"),
-        (json.dumps({**MANIFEST, "audienceSize": 10**30}).encode(), "is no manifest: audienceSize"),
-        (json.dumps({**MANIFEST, "status": "\ud800"}).encode(), "is no"),
-        (json.dumps({**MANIFEST, "metadata": {**MANIFEST["metadata"], "startedAt": "0001-01-01T00:00:00+14:00"}}).encode(), "is no manifest: metadata.startedAt"),
-        (json.dumps({**MANIFEST, "metadata": {**MANIFEST["metadata"], "startedAt": "2025-11-28T12:00:00"}}).encode(), "is no manifest: metadata.startedAt"),
-        (json.dumps({**MANIFEST, "metadata": {**MANIFEST["metadata"], "audience": "other"}}).encode(), "is another audience"),
-        (b" " * (5 << 20), "is larger than 4 MiB"),
-    ],
-)  # fmt: skip
-def test_what_is_no_manifest_is_skipped_with_its_reason(
-    tmp_path: Path, content: bytes, reason: str
+def test_a_run_that_is_still_running_has_no_sizes_yet_and_one_whose_process_is_gone_has_died(
+    tmp_path: Path,
 ) -> None:
-    manifest(tmp_path)
-    (tmp_path / "layer3-behavior_x.json").write_bytes(content)
-    found = past_runs(tmp_path, "layer3-behavior")
-    assert [(one.name, one.reason[: len(reason)]) for one in found.skipped] == [
-        ("layer3-behavior_x.json", reason)
-    ]
-    assert len(found.runs) == 1
+    path = manifest(tmp_path, status="running", audienceSize=0)
+    run = RunName.from_manifest(path.name)
+    assert run is not None
+    staging = tmp_path / run.staging
+    staging.mkdir()
+    with FileLock(staging / LOCK) as lock:
+        lock.acquire()
+        html = html_of(ROOT, tmp_path)
+    assert '<td>running</td><td class="number">\N{EN DASH}</td>' in html
+    assert "not known" in html
+    assert "<td>died</td>" in html_of(ROOT, tmp_path)
+
+
+BROKEN = "layer3-behavior_20251128T110000.json"
 
 
 def test_page_and_stderr_note_what_was_skipped(tmp_path: Path) -> None:
     manifest(tmp_path)
-    (tmp_path / "layer3-behavior_x.json").write_text("[]")
+    (tmp_path / BROKEN).write_text("[]")
     code, stdout, stderr = invoke(
         "--to", tmp_path / "page.html", "--output-dir", tmp_path, "--project-dir", ROOT
     )
     assert code == 0
     assert "1 past runs" in stdout
-    assert stderr.startswith("note: layer3-behavior_x.json is skipped: it is no manifest")
-    assert (
-        "<code>layer3-behavior_x.json</code> is no manifest" in (tmp_path / "page.html").read_text()
-    )
+    assert stderr == f"note: {BROKEN} is skipped: is no JSON object\n"
+    html = (tmp_path / "page.html").read_text()
+    assert f"<code>{BROKEN}</code> is no JSON object" in html
 
 
 def test_what_is_no_file_is_skipped_too(tmp_path: Path) -> None:
-    (tmp_path / "layer3-behavior_folder.json").mkdir()
-    os.mkfifo(tmp_path / "layer3-behavior_pipe.json")
-    (tmp_path / "layer3-behavior_gone.json").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "layer3-behavior_20251128T110001.json").mkdir()
+    os.mkfifo(tmp_path / "layer3-behavior_20251128T110002.json")
+    (tmp_path / "layer3-behavior_20251128T110003.json").symlink_to(tmp_path / "nowhere")
     page = docs_page(load_project(ROOT), tmp_path, AS_OF)
-    assert [note.split(": ")[1] for note in page.notes] == ["it is no file"] * 3
+    assert len(page.notes) == 3
+    assert all("is skipped: cannot be read: " in note for note in page.notes)
+
+
+def test_a_folder_that_cannot_be_read_is_noted_and_one_behind_a_link_is_read(
+    tmp_path: Path,
+) -> None:
+    manifest(tmp_path / "runs")
+    (tmp_path / "link").symlink_to("runs")
+    (tmp_path / "file").touch()
+    project = load_project(ROOT)
+    assert "1 past runs" in docs_page(project, tmp_path / "link", AS_OF).summary
+    assert docs_page(project, tmp_path / "none", AS_OF).notes == []
+    (note,) = docs_page(project, tmp_path / "file", AS_OF).notes
+    assert note == "file is skipped: cannot be read: Not a directory"
 
 
 def test_only_the_newest_runs_are_read(tmp_path: Path) -> None:
     for number in range(103):
-        (tmp_path / f"layer3-behavior_{number:03}.json").write_text(json.dumps(MANIFEST))
+        name = f"layer3-behavior_20251128T12{number // 60:02}{number % 60:02}.json"
+        (tmp_path / name).write_text(json.dumps(MANIFEST))
     assert "3 older ones are not shown" in html_of(ROOT, tmp_path)
 
 

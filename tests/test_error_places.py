@@ -16,7 +16,7 @@ READS_PEOPLE = "from {{ ref('people') }}"
 
 def place_of(result: RunResult) -> str:
     assert result.status in ("failed", "partial")
-    location = result.failures[0].location
+    location = result.metadata.errors[0].location
     assert location is not None
     return str(location)
 
@@ -25,7 +25,7 @@ def test_an_error_in_a_first_model(database: Database, tmp_path: Path) -> None:
     people = "-- One row per person.\nselect\n    n as user_id,\n    'x' as name,\n    nope\nfrom generate_series(1, 3) as given (n)"
     result = run_project(tiny_project(tmp_path / "p", people=people), database, tmp_path / "out")
     assert place_of(result) == "models/people.sql:5:5"
-    assert result.failures[0].as_json()["excerpt"] == (
+    assert result.metadata.errors[0].as_json()["excerpt"] == (
         "4 |     'x' as name,\n5 |     nope\n  |     ^\n6 | from generate_series(1, 3) as given (n)"
     )
     assert 'column "nope" does not exist [SQLSTATE 42703]' in (result.error or "")

@@ -111,8 +111,8 @@ def test_a_lost_session_is_a_new_attempt_at_the_same_run(
     first, second = attempts_of(result)
     assert first["reason"] and first["waitedMs"] >= 500
     assert (second["reason"], second["waitedMs"]) == (None, 0)
-    assert result.rows_by_type == before.rows_by_type
-    assert len(result.steps) == len(before.steps)
+    assert result.metadata.rows_by_type == before.metadata.rows_by_type
+    assert len(result.metadata.steps) == len(before.metadata.steps)
     assert len(published(tmp_path / "out")) == 6
     (manifest,) = manifests(tmp_path / "out")
     assert manifest["status"] == "success"

@@ -75,20 +75,19 @@ def keys_of(value: object) -> object:
 def test_the_old_engines_files_are_published_as_they_are_under_our_names(tmp_path: Path) -> None:
     result = run_old(old_project(tmp_path / "p", WRITE_BOTH), tmp_path / "out")
     assert result.status == "success", result.error
-    assert result.rows_by_type == {"first": 2, "second": 1}
-    assert result.legacy is not None
-    assert result.legacy.exit_code == 0
+    assert result.metadata.rows_by_type == {"first": 2, "second": 1}
+    assert result.metadata.legacy is not None
+    assert result.metadata.legacy.exit_code == 0
     for file in result.csv_files:
         content = file.path.read_bytes()
         assert content.startswith(b"user_id,name\r\n")
         assert (file.size_bytes, file.sha256) == (len(content), hashlib.sha256(content).hexdigest())
-    assert result.identity is not None
-    stamp = file_timestamp(result.identity.started_at)
+    stamp = file_timestamp(result.metadata.started_at)
     names = {f"{stem}_{stamp}.csv" for stem in ("first", "first_TEST", "second", "second_TEST")}
     assert {file.path.name for file in result.csv_files} == names
-    assert result.manifest is not None
+    assert result.metadata.manifest is not None
     assert set(published(tmp_path / "out")) == {*names, f"tiny_{stamp}.json", "tiny.latest.json"}
-    listed = json.loads(result.manifest.read_text())
+    listed = json.loads(result.metadata.manifest.read_text())
     assert listed["metadata"]["engine"] == "v1"
     assert {file["path"] for file in listed["csvFiles"]} == names
 
@@ -116,8 +115,8 @@ def test_result_and_manifest_have_the_same_shape_as_with_the_models(
 
 
 def manifests(result: RunResult) -> list[dict[str, object]]:
-    assert result.manifest is not None
-    return [json.loads(result.manifest.read_text())]
+    assert result.metadata.manifest is not None
+    return [json.loads(result.metadata.manifest.read_text())]
 
 
 def test_the_log_says_which_engine_ran(
@@ -157,8 +156,8 @@ def test_parameters_as_of_and_folder_are_words_of_the_command_and_no_shell_sees_
     result = run_old(project, tmp_path / "out", parameters=given, as_of=AS_OF)
     told = ["30.50", "true", f"--word={given['word']}", "{}", "2025-11-28T12:00:00Z"]
     assert lines_of(caplog, "legacy_output") == [f"| {told}"]
-    assert result.legacy is not None
-    assert list(result.legacy.command[3:8]) == told
+    assert result.metadata.legacy is not None
+    assert list(result.metadata.legacy.command[3:8]) == told
 
 
 def test_output_is_told_line_by_line_as_it_comes(tmp_path: Path) -> None:
@@ -291,8 +290,8 @@ def test_a_type_without_a_file_or_with_a_broken_one_falls_alone(tmp_path: Path) 
     only_first = WRITE_BOTH + "\n(folder / 'second_20251128_120000.csv').unlink()\n"
     result = run_old(old_project(tmp_path / "p", only_first), tmp_path / "out")
     assert (result.status, result.exit_code) == ("partial", 3)
-    assert result.rows_by_type == {"first": 2}
-    assert "second_{time}.csv" in result.failures[0].message
+    assert result.metadata.rows_by_type == {"first": 2}
+    assert "second_{time}.csv" in result.metadata.errors[0].message
     assert not [name for name in published(tmp_path / "out") if name.startswith("second")]
     broken = (
         WRITE_BOTH + "\n(folder / 'second_20251128_120000.csv').write_text('user_id,name\\n1\\n')\n"
@@ -327,7 +326,7 @@ def test_two_files_of_one_type_are_refused_and_other_files_left_behind(
     )
     result = run_old(old_project(tmp_path / "p", script), tmp_path / "out")
     assert result.status == "partial"
-    assert "wrote a file twice" in result.failures[0].message
+    assert "wrote a file twice" in result.metadata.errors[0].message
     (left,) = lines_of(caplog, "legacy_left_behind")
     assert "report.txt" in left
     assert "first.csv" in left
@@ -350,7 +349,7 @@ def test_links_that_the_command_made_are_not_followed(tmp_path: Path) -> None:
         f"\npath.symlink_to({str(tmp_path / 'secret.csv')!r})\n"
     )
     result = run_old(old_project(tmp_path / "p", script), tmp_path / "out")
-    assert (result.status, result.rows_by_type) == ("partial", {"first": 2})
+    assert (result.status, result.metadata.rows_by_type) == ("partial", {"first": 2})
 
 
 def start(project: Path, output_dir: Path) -> subprocess.Popen[str]:

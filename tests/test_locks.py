@@ -311,7 +311,7 @@ def test_a_run_that_lost_its_session_has_its_lock_again(database: Database, tmp_
             target=database.target(**reach),
         )
     assert result.status == "success", result.error
-    assert len(result.attempts) == 2
+    assert len(result.metadata.attempts) == 2
 
 
 def test_who_may_not_see_others_is_told_the_server_process(database: Database, role: str) -> None:
@@ -370,7 +370,7 @@ def test_a_streaming_standby_gives_the_same_files(
         run(Settings(ROOT, "layer3-behavior", target_of(one), as_of=AS_OF, output_dir=tmp_path / n))
         for one, n in zip(pair, ("primary", "standby"), strict=True)
     ]
-    assert [one.working_tables for one in results] == ["temp tables", "inlined (standby)"]
+    assert [one.metadata.working_tables for one in results] == ["temp tables", "inlined (standby)"]
     contents = [
         {file.audience_type: file.sha256 for file in one.csv_files if not file.is_test_file}
         for one in results
@@ -417,4 +417,4 @@ def test_a_standby_that_is_in_the_way_of_its_primary_is_tried_again(
     result = run(Settings(project_dir=project, audience="tiny", **settings))  # type: ignore[arg-type]
     disturbing.join()
     assert result.status == "success", result.error
-    assert [one.sqlstate for one in result.attempts] == ["40001", None]
+    assert [one.sqlstate for one in result.metadata.attempts] == ["40001", None]

@@ -117,7 +117,7 @@ def test_source_tables_see_no_write_in_their_statistics(golden: Database, tmp_pa
 def test_select_and_temp_are_enough(golden: Database, role: str, tmp_path: Path) -> None:
     grant_select(golden, role, temp=True)
     result = run_as(golden, role, tmp_path)
-    assert result.working_tables == "temp tables"
+    assert result.metadata.working_tables == "temp tables"
     assert_equal_to_golden(tmp_path, "48", "12")
 
 
@@ -126,10 +126,10 @@ def test_without_temp_everything_is_inlined_into_the_same_files(
 ) -> None:
     grant_select(golden, role, temp=False)
     result = run_as(golden, role, tmp_path / "reader")
-    assert result.working_tables == "inlined (no TEMP privilege)"
+    assert result.metadata.working_tables == "inlined (no TEMP privilege)"
     assert_equal_to_golden(tmp_path / "reader", "48", "12")
     built = run_layer3(golden, tmp_path / "built")
-    assert result.funnel == built.funnel
+    assert result.metadata.funnel == built.metadata.funnel
     assert {file.sha256 for file in result.csv_files if not file.is_test_file} == {
         file.sha256 for file in built.csv_files if not file.is_test_file
     }

@@ -171,8 +171,8 @@ def test_a_dry_run_has_the_same_numbers_and_no_files(golden: Database, tmp_path:
     )
     dry = run(settings)
     assert dry.status == "success"
-    assert dry.rows_by_type == real.rows_by_type
-    assert dry.funnel == real.funnel
+    assert dry.metadata.rows_by_type == real.metadata.rows_by_type
+    assert dry.metadata.funnel == real.metadata.funnel
     assert dry.csv_files == ()
     assert not (tmp_path / "dry").exists()
 
@@ -195,8 +195,7 @@ def test_the_alias_of_an_audience_is_the_audience(golden: Database, tmp_path: Pa
         ROOT, "generate_layer_3_push_csvs", golden.target(), as_of=AS_OF, output_dir=tmp_path
     )
     result = run(settings)
-    assert result.identity is not None
-    assert result.identity.audience == "layer3-behavior"
+    assert result.metadata.audience == "layer3-behavior"
 
 
 # Partial failure
@@ -206,9 +205,9 @@ def test_one_failed_type_leaves_the_others_published(database: Database, tmp_pat
     project = tiny_project(tmp_path / "p", second_file=BROKEN_SECOND)
     result = run_project(project, database, tmp_path / "out")
     assert (result.status, result.success, result.exit_code) == ("partial", True, 3)
-    assert [failure.audience_type for failure in result.failures] == ["second"]
-    assert "division by zero" in result.failures[0].message
-    assert "models/second_file.sql" in result.failures[0].message
+    assert [failure.audience_type for failure in result.metadata.errors] == ["second"]
+    assert "division by zero" in result.metadata.errors[0].message
+    assert "models/second_file.sql" in result.metadata.errors[0].message
     assert [name.split("_")[0] for name in published(tmp_path / "out")] == [
         "first",
         "first",
@@ -262,7 +261,7 @@ def test_a_type_whose_name_is_taken_fails_alone(
     monkeypatch.setattr(Folder, "link", link_onto_a_file)
     result = run_project(tiny_project(tmp_path / "p"), database, out)
     assert result.status == "partial"
-    assert "nothing is ever overwritten" in result.failures[0].message
+    assert "nothing is ever overwritten" in result.metadata.errors[0].message
     assert [name for name in published(out) if name.startswith("second_2")] == []
     (taken,) = out.glob("second_TEST*")
     assert taken.read_text() == "somebody else's"
@@ -295,7 +294,7 @@ def test_a_second_that_another_run_has_claimed_is_left_to_it(tmp_path: Path) -> 
     start = datetime.now(UTC)
     claims = [claimed_in(tmp_path, audience, start) for _ in range(2)]
     with claims[0] as one, claims[1] as other:
-        assert one.timestamp != other.timestamp
+        assert one.name != other.name
         assert other.started_at > start
     assert published(tmp_path) == []
 

@@ -122,7 +122,7 @@ def test_a_function_of_the_application_does_not_shadow_ours(
         "create function public.btrim(varchar, text) returns text language sql as 'select null'"
     )
     after = run_layer3(golden, tmp_path / "b", require_complete_profile="true")
-    assert after.rows_by_type == before.rows_by_type
+    assert after.metadata.rows_by_type == before.metadata.rows_by_type
 
 
 # Secrets
@@ -318,7 +318,7 @@ def test_a_funnel_over_a_fallen_model_does_not_fail_the_others(
     path.write_text(path.read_text() + "    funnel: [{label: second, model: second_file}]\n")
     result = run_project(project, database, tmp_path / "out")
     assert result.status == "partial"
-    assert [failure.audience_type for failure in result.failures] == ["second"]
+    assert [failure.audience_type for failure in result.metadata.errors] == ["second"]
 
 
 def test_a_funnel_over_a_missing_column_names_the_funnels_line(
@@ -340,7 +340,7 @@ def test_each_failed_type_is_told(database: Database, tmp_path: Path) -> None:
     broken = "select nope from {{ ref('people') }}"
     project = tiny_project(tmp_path / "p", first_file=broken, second_file=broken)
     result = run_project(project, database, tmp_path / "out")
-    assert [failure.audience_type for failure in result.failures] == ["first", "second"]
+    assert [failure.audience_type for failure in result.metadata.errors] == ["first", "second"]
 
 
 # Configuration that would do nothing, or harm
@@ -480,7 +480,7 @@ def test_a_standby_gives_the_same_files(own_server: EmbeddedServer, tmp_path: Pa
     finally:
         standby.stop()
         shutil.rmtree(standby.folder)
-    assert results["standby"].working_tables == "inlined (standby)"
+    assert results["standby"].metadata.working_tables == "inlined (standby)"
     assert results["primary"].audience_size == results["standby"].audience_size == 216
     contents = [
         {file.sha256 for file in result.csv_files if not file.is_test_file}

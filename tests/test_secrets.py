@@ -18,7 +18,7 @@ import pytest
 from runner.cli.logs import JsonFormatter, Redaction
 from runner.database.session import open_session
 from runner.errors import DatabaseError
-from runner.files.document import RunResult
+from runner.files.document import failure_json
 from runner.project.secrets import hide, redacted, redacted_document
 from runner.project.targets import Target
 from tests.proxy import Proxy
@@ -192,7 +192,7 @@ def test_a_document_keeps_what_others_rely_on() -> None:
         "csvFiles": [{"path": "first_1.csv", "sha256": "first"}],
         "error": "******** failed",
     }
-    assert RunResult("failed", error="first").as_json()["error"] == "********"
+    assert failure_json("first")["error"] == "********"
 
 
 def test_secrets_of_two_targets_are_both_hidden() -> None:

@@ -67,7 +67,7 @@ def test_ten_runs_are_the_measure_for_doubled_emptied_and_usual(make: Make, tmp_
     doubled = make(200)
     assert (doubled.status, doubled.exit_code) == ("partial", 3)
     assert verdicts(doubled) == {"first": "stop", "second": "pass"}
-    (failure,) = doubled.failures
+    (failure,) = doubled.metadata.errors
     assert failure.message == (
         "models/tiny.yml:8: size guard of first: 200 rows against a median of 99.5 (2.01 times) in "
         "the last 10 published runs with these parameters; 50 to 149 are let through; if this "
@@ -80,7 +80,7 @@ def test_ten_runs_are_the_measure_for_doubled_emptied_and_usual(make: Make, tmp_
     usual = make(110)
     assert (usual.status, verdicts(usual)) == ("success", {"first": "pass", "second": "pass"})
     stopped = [run for run in runs(tmp_path / "out", "tiny") if run.status == "partial"]
-    assert [run.rows_by_type for run in stopped] == [{"second": 100}, {"second": 100}]
+    assert [run.metadata.rows_by_type for run in stopped] == [{"second": 100}, {"second": 100}]
 
 
 def test_all_files_stopped_publish_nothing_and_move_no_pointer(make: Make, tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_an_accepted_size_is_published_with_its_reason_and_is_the_new_measure(
     assert "size guard of first passed over: 300 rows against a median of 100" in caplog.text
     newest = max((tmp_path / "out").glob("tiny_2*.json"))
     assert json.loads(newest.read_text())["metadata"]["acceptedSize"] == "autumn campaign"
-    assert runs(tmp_path / "out", "tiny")[0].accepted_size == "autumn campaign"
+    assert runs(tmp_path / "out", "tiny")[0].metadata.accepted_size == "autumn campaign"
     assert make(310).status == "success"
     assert verdicts(make(100))["first"] == "stop"
 

@@ -101,9 +101,9 @@ def invalid(message: str) -> dict[str, Any]:
 
 
 def _failed_run(message: str) -> dict[str, Any]:
-    from runner.files.document import RunResult
+    from runner.files.document import failure_json
 
-    return RunResult("failed", error=message).as_json()
+    return failure_json(message)
 
 
 def _print_error(message: str, excerpt: str | None = None, *, is_json_log: bool = False) -> None:

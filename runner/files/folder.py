@@ -7,7 +7,6 @@ name. So no name can leave it, and whoever swaps a folder for a link changes not
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import re
 import shutil
@@ -19,10 +18,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from runner.errors import ExportError, UsageError
+from runner.files.lock import NO_LINK, PRIVATE_FILE, FileLock
 
 PLAIN_NAME = re.compile(r"\.?[A-Za-z0-9][A-Za-z0-9._-]*")
-NO_LINK = os.O_NOFOLLOW | os.O_CLOEXEC
-PRIVATE_FILE = 0o600
 PRIVATE_FOLDER = 0o700
 
 
@@ -133,15 +131,11 @@ class Folder:
         False where the file system locks no folders, as NFS does not.
         """
         is_alone = False
-        with file_errors(self.path):
-            descriptor = os.open(".", os.O_RDONLY | NO_LINK, dir_fd=self.descriptor)
-        try:
+        with FileLock(".", folder=self.descriptor, flags=os.O_RDONLY) as lock:
             with suppress(OSError):
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                lock.acquire()
                 is_alone = True
             yield is_alone
-        finally:
-            os.close(descriptor)
 
 
 @contextmanager

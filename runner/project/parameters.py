@@ -43,6 +43,14 @@ class CheckedParameters:
     as_of: datetime
     window: Window | None
 
+    @property
+    def json_values(self) -> dict[str, Any]:
+        """The values as JSON has them, where there is one kind of number."""
+        return {
+            name: float(value) if isinstance(value, Decimal) else value
+            for name, value in self.values.items()
+        }
+
 
 def check_parameters(
     project: Project, audience: Audience, given: Mapping[str, str], as_of: datetime

@@ -96,13 +96,13 @@ def columns_result(session: Session, compiled: CompiledAudience, output: Output)
     rows = joined("select * from (", compiled.rows_of(output.model), ") as contract limit 0")
     columns, _ = session.table(rows, where)
     wrong = _wrong_columns(compiled, output, columns)
-    return DataTestResult(
+    return DataTestResult.at(
+        compiled.columns_location(output),
         name=f"columns_{output.model}",
         reads=(output.model,),
         column=None,
         status="error" if wrong else "pass",
         failures=0,
-        location=compiled.columns_location(output),
         audience_types=(output.audience_type,),
         error=wrong,
     )
@@ -149,13 +149,13 @@ def evaluate(
 
 
 def _judged(test: DataTest, failures: int, *, error: str | None = None) -> DataTestResult:
-    return DataTestResult(
+    return DataTestResult.at(
+        test.location,
         name=test.name,
         reads=test.reads,
         column=test.column,
         status="error" if error else test.config.status(failures),
         failures=failures,
-        location=test.location,
         audience_types=tuple(sorted(test.types)),
         error=error,
     )

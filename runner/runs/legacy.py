@@ -99,10 +99,10 @@ def run_legacy(state: RunState, claim: Claim, deadline: Deadline) -> None:
     hide(_hiding(state.settings.target, os.environ))
     command = _filled(legacy, state, folder)
     shown = tuple(map(redacted, command))
-    state.legacy = LegacyCommand(shown, None)
+    state.legacy = LegacyCommand(command=shown, exit_code=None)
     output = Output(redacted, log.legacy_output)
     code = state.timed("legacy command", "legacy", lambda: _run(state, command, output, deadline))
-    state.legacy = LegacyCommand(shown, code)
+    state.legacy = LegacyCommand(command=shown, exit_code=code)
     if code != 0:
         raise LegacyError(
             f"the legacy command {_ending(code)}",
@@ -219,7 +219,7 @@ def _made_for(state: RunState, output: OutputFile, named: list[NamedCsv]) -> lis
 
 
 def _staged(state: RunState, claim: Claim, output: OutputFile, made: NamedCsv) -> CsvFile:
-    name = output.file_name(claim.timestamp, is_test=made.is_test)
+    name = output.file_name(claim.name.timestamp, is_test=made.is_test)
     with opened(made.path) as records:
         rows = sum(1 for _ in records)
 

@@ -186,7 +186,7 @@ def _count(state: RunState, session: Session, step: Step) -> int:
     total: int = sum(count for _, count in counts)
     if step.is_funnel:
         by_kind = {str(kind): count for kind, count in counts if kind is not None}
-        state.funnel.append(FunnelCount(step.name, total, by_kind))
+        state.funnel.append(FunnelCount(label=step.name, total=total, by_kind=by_kind))
     return total
 
 
@@ -232,7 +232,7 @@ def _export(
 
 def _judge_size(state: RunState, files: Destination, output: Output, file: CsvFile) -> None:
     history = files.past_runs(state.identity.audience)
-    judgement = judge(output, file.row_count, state.identity, history)
-    state.size_guards.append(judgement)
-    log.size_judged(judgement, state.settings.accepted_size)
-    refuse(judgement, state.compiled.output_location(output))
+    found = judge(output, file.row_count, state.identity, history)
+    state.size_guards.append(found)
+    log.size_judged(found, state.settings.accepted_size)
+    refuse(found, state.compiled.output_location(output))

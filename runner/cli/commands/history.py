@@ -19,7 +19,8 @@ from runner.cli.request import Request
 from runner.clock import instant
 
 if TYPE_CHECKING:
-    from runner.files.history import History, PastRun
+    from runner.files.history import History
+    from runner.files.manifest import PastRun
 
 EXAMPLE = "audiences history layer3-behavior --limit 5"
 LONGEST_ERROR = 100
@@ -57,15 +58,15 @@ def _text(history: History) -> str:
 
 
 def _cells(run: PastRun) -> tuple[str, ...]:
-    milliseconds = run.execution_time_ms
-    error = " ".join((run.error or "").split())
+    document, metadata = run.document, run.metadata
+    error = " ".join((document.error or "").split())
     return (
-        instant(run.started_at.replace(microsecond=0)),
-        run.audience,
+        instant(metadata.started_at.replace(microsecond=0)),
+        metadata.audience,
         run.status,
-        f"{run.audience_size:,}",
-        ", ".join(f"{name} {rows:,}" for name, rows in run.rows_by_type.items()),
-        "" if milliseconds is None else f"{milliseconds / 1000:.2f}",
-        run.target,
+        f"{document.audience_size:,}",
+        ", ".join(f"{name} {rows:,}" for name, rows in metadata.rows_by_type.items()),
+        "" if run.milliseconds is None else f"{run.milliseconds / 1000:.2f}",
+        metadata.target,
         error if len(error) <= LONGEST_ERROR else f"{error[:LONGEST_ERROR]} ...",
     )

@@ -104,31 +104,30 @@ def command(
 
 
 def _lines(result: RunResult, mark: str) -> Iterator[str]:
-    identity = result.identity
-    name = identity.audience if identity else "run"
-    dry = ", dry run: no files" if identity and identity.is_dry_run else ""
-    yield f"{'' if result.legacy else mark}{name}: {result.status.replace('_', ' ')}{dry}"
-    if result.legacy:
-        code = result.legacy.exit_code
+    metadata = result.metadata
+    dry = ", dry run: no files" if metadata.is_dry_run else ""
+    status = result.status.replace("_", " ")
+    yield f"{'' if metadata.legacy else mark}{metadata.audience}: {status}{dry}"
+    if metadata.legacy:
+        code = metadata.legacy.exit_code
         yield f"engine   v1, legacy command, {'stopped' if code is None else f'exit code {code}'}"
-    if identity and identity.parameters.window:
-        window = identity.parameters.window
+    if window := metadata.window:
         yield f"window   {instant(window.start)} up to {instant(window.end)}"
     if result.status == "no_activity":
         yield "no user did anything in the window, so there are no files"
-    for count in result.funnel:
+    for count in metadata.funnel:
         kinds = ", ".join(f"{kind} {rows:,}" for kind, rows in count.by_kind.items())
         yield f"funnel   {count.total:>9,} {count.label}{f' ({kinds})' if kinds else ''}"
     yield f"audience {result.audience_size:>9,} rows in all files"
-    for audience_type, rows in result.rows_by_type.items() if not result.csv_files else ():
+    for audience_type, rows in metadata.rows_by_type.items() if not result.csv_files else ():
         yield f"         {rows:>9,} {audience_type}"
     for file in result.csv_files:
         yield f"file     {file.row_count:>9,} {file.path}"
-    if result.manifest:
-        yield f"manifest           {result.manifest}"
+    if metadata.manifest:
+        yield f"manifest           {metadata.manifest}"
     if result.status == "failed":
         yield f"failed   {result.error}"
     else:
-        for failure in result.failures:
+        for failure in metadata.errors:
             yield f"failed   {failure.audience_type}: {failure.message}"
     yield f"time     {result.execution_time_ms / 1000:>9.2f} s"

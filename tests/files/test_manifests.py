@@ -22,9 +22,11 @@ from runner.cli.app import app
 from runner.errors import ExportError, UsageError
 from runner.files.claim import Claim
 from runner.files.clean import clean
+from runner.files.document import Pointer, RunResult
 from runner.files.folder import Folder
 from runner.files.history import runs
-from runner.files.manifest import LOCK, pointer_to
+from runner.files.manifest import LOCK
+from runner.files.names import RunName
 from runner.files.verify import verify
 from runner.project.load import load_project
 from tests.support import (
@@ -36,6 +38,7 @@ from tests.support import (
     published,
     run_layer3,
     run_project,
+    running,
     tiny_project,
 )
 from tests.test_kill import broken_promises
@@ -108,12 +111,12 @@ def test_the_manifest_says_running_then_publishing_then_success(
 def test_a_running_manifest_says_whose_it_is(
     database: Database, project: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    announced: list[Any] = []
+    announced: list[dict[str, Any]] = []
     announce = Claim.announce
 
-    def told(self: Claim, document: Any) -> None:
-        announced.append(document)
-        announce(self, document)
+    def told(self: Claim, result: RunResult) -> None:
+        announced.append(result.as_manifest())
+        announce(self, result)
 
     monkeypatch.setattr(Claim, "announce", told)
     run_project(project, database, out)
@@ -137,7 +140,7 @@ def test_a_failed_run_says_why_in_its_manifest(
     assert document["status"] == "failed"
     assert document["error"] == result.error
     assert "models/people.sql" in document["error"]
-    assert result.manifest == the_manifest(out)
+    assert result.metadata.manifest == the_manifest(out)
 
 
 def test_a_defect_is_no_success_and_its_manifest_quotes_nothing(
@@ -202,12 +205,11 @@ def test_the_pointer_names_the_latest_published_run_and_its_files(
 ) -> None:
     run_project(project, database, out)
     result = run_project(project, database, out)
-    assert result.manifest is not None
-    assert result.identity is not None
+    assert result.metadata.manifest is not None
     document = pointer(out)
-    assert document["manifest"] == result.manifest.name
-    assert document["runId"] == result.identity.run_id
-    assert document["csvFiles"] == json.loads(result.manifest.read_text())["csvFiles"]
+    assert document["manifest"] == result.metadata.manifest.name
+    assert document["runId"] == result.metadata.run_id
+    assert document["csvFiles"] == json.loads(result.metadata.manifest.read_text())["csvFiles"]
     for entry in document["csvFiles"]:
         assert (out / entry["path"]).stat().st_size == entry["bytes"]
 
@@ -299,8 +301,9 @@ def test_a_dead_runs_older_files_never_become_the_latest(
 ) -> None:
     run_project(project, database, out)
     die(out, "20200101T000000", "success")
-    newer = pointer_to("tiny", "20210101T000000", manifests(out)[0])
-    (out / "tiny.latest.json").write_text(json.dumps(newer))
+    newer = Pointer.to(RunName("tiny", "20210101T000000"), runs(out)[0].document)
+    moved = json.dumps(newer.as_json()).replace("20200101T", "20210101T")
+    (out / "tiny.latest.json").write_text(moved)
     with claimed_in(out, load_project(project).audience("tiny"), AS_OF):
         assert pointer(out)["timestamp"] == "20210101T000000"
 
@@ -308,9 +311,8 @@ def test_a_dead_runs_older_files_never_become_the_latest(
 def test_a_living_run_is_not_settled(database: Database, project: Path, out: Path) -> None:
     audience = load_project(project).audience("tiny")
     run_project(project, database, out)
-    running = {**manifests(out)[0], "status": "running", "csvFiles": []}
     with claimed_in(out, audience, AS_OF) as claim:
-        claim.announce(running)
+        claim.announce(running(out))
         run_project(project, database, out)
         assert json.loads(claim.manifest_path.read_text())["status"] == "running"
         assert problems(out) == {}
@@ -322,8 +324,8 @@ def test_a_living_run_is_not_settled(database: Database, project: Path, out: Pat
 
 def test_verify_finds_nothing_wrong_with_what_runs_made(golden: Database, out: Path) -> None:
     result = run_layer3(golden, out)
-    assert result.manifest is not None
-    for path in (out, result.manifest, out / "layer3-behavior.latest.json"):
+    assert result.metadata.manifest is not None
+    for path in (out, result.metadata.manifest, out / "layer3-behavior.latest.json"):
         code, stdout, _ = invoke("verify", path)
         assert code == 0
         assert stdout.startswith("all right: 6 CSV files, ")
@@ -409,7 +411,7 @@ def test_a_manifest_cannot_lead_out_of_its_folder(
     document = json.loads(manifest.read_text())
     document["csvFiles"][0]["path"] = f"../{outside.name}"
     manifest.write_text(json.dumps(document))
-    assert "pattern" in problems(out)[manifest.name]
+    assert problems(out)[manifest.name] == "csvFiles.0.path is no name of a file of this run"
     run_project(project, database, out)
     clean(out, keep_runs=1)
     assert outside.read_text() == "mine"
@@ -499,9 +501,8 @@ def test_clean_never_removes_the_run_that_the_pointer_names(
 
 def test_clean_never_touches_a_running_run(database: Database, project: Path, out: Path) -> None:
     run_project(project, database, out)
-    running = {**manifests(out)[0], "status": "running", "csvFiles": []}
     with claimed_in(out, load_project(project).audience("tiny"), AS_OF) as claim:
-        claim.announce(running)
+        claim.announce(running(out))
         clean(out, keep_runs=1)
         assert claim.manifest_path.exists()
 
@@ -678,5 +679,5 @@ def test_a_password_that_is_a_part_of_a_name_leaves_manifests_readable(
     )
     run_project(project, database, tmp_path / "out", target=target)
     (run,) = runs(tmp_path / "out", "tiny")
-    assert (run.audience, run.target, run.status) == ("tiny", "test", "success")
+    assert (run.metadata.audience, run.metadata.target, run.status) == ("tiny", "test", "success")
     assert not [one for one in verify(tmp_path / "out") if one.problem]

@@ -148,7 +148,7 @@ def test_a_pointer_that_is_a_link_is_refused_before_anything_is_read(
     result = run_project(project, database, out)
     assert result.status == "failed"
     assert "tiny.latest.json: is a link or a folder where a file should be" in (result.error or "")
-    assert result.steps == ()
+    assert result.metadata.steps == ()
     assert victim.read_text() == "precious"
     assert published(out) == ["tiny.latest.json"]
 
@@ -184,7 +184,7 @@ def test_names_that_are_links_are_taken_not_followed(
     monkeypatch.setattr(os, "link", raced)
     result = run_project(project, database, out)
     assert result.status == "partial"
-    assert "nothing is ever overwritten" in result.failures[0].message
+    assert "nothing is ever overwritten" in result.metadata.errors[0].message
     assert victim.read_text() == "precious"
     assert (out / laid[0]).is_symlink()
 
@@ -288,9 +288,8 @@ def test_formulas_are_escaped_in_the_named_columns_of_the_named_output_only(
 def test_psql_escapes_the_same(database: Database, tmp_path: Path, out: Path) -> None:
     project = escaping(formula_project(tmp_path / "p"), "user_id, name")
     result = run_project(project, database, out)
-    assert result.identity is not None
     compiled = compile_audience(load_project(project), "tiny", {}, AS_OF)
-    script = psql_script(Plan(compiled, result.identity.started_at), OFFLINE)
+    script = psql_script(Plan(compiled, result.metadata.started_at), OFFLINE)
     done = psql(database, script, tmp_path / "psql")
     assert (done.returncode, done.stderr) == (0, "")
     paths = list((tmp_path / "psql").iterdir())

@@ -18,9 +18,9 @@ from tests.support import (
     ROOT,
     Database,
     claimed_in,
-    manifests,
     run_layer3,
     run_project,
+    running,
     tiny_project,
 )
 
@@ -48,17 +48,14 @@ def test_runs_are_told_newest_first_with_the_results_own_numbers(
     first = run_layer3(golden, out, lookback_hours="72")
     second = run_layer3(golden, out)
     newest, oldest = runs(out, "layer3-behavior")
-    assert first.identity is not None
-    assert second.identity is not None
-    assert (oldest.run_id, newest.run_id) == (first.identity.run_id, second.identity.run_id)
-    assert newest.rows_by_type == second.rows_by_type
-    assert newest.audience_size == second.audience_size == 216
-    assert newest.started_at == second.identity.started_at
-    assert newest.as_of == AS_OF
-    assert (newest.status, newest.is_published, newest.error) == ("success", True, None)
-    assert newest.models_hash == oldest.models_hash == second.identity.models_hash
-    assert (oldest.parameters["lookback_hours"], newest.parameters["lookback_hours"]) == (72, 48)
-    assert newest.parameters == second.as_json()["metadata"]["parameters"]
+    assert (newest.status, newest.is_published) == ("success", True)
+    assert newest.metadata.as_of == AS_OF
+    assert second.audience_size == 216
+    for run, result in ((oldest, first), (newest, second)):
+        assert run.manifest == result.metadata.manifest
+        assert run.metadata.as_json() == result.as_manifest()["metadata"]
+    hours = [run.metadata.parameters["lookback_hours"] for run in (oldest, newest)]
+    assert hours == [72, 48]
 
 
 def test_the_table_shows_sizes_seconds_and_why_a_run_failed(
@@ -98,10 +95,11 @@ def test_a_broken_manifest_is_named_and_the_others_are_told(
     broken.write_text("{")
     code, stdout, _ = invoke("--output-dir", out)
     assert code == 0
-    assert f"broken   {broken}: is no JSON document" in stdout
+    reason = "is no JSON document: EOF while parsing an object at line 1 column 1"
+    assert f"broken   {broken}: {reason}" in stdout
     assert "success" in stdout
     document = json.loads(invoke("--output-dir", out, "--json")[1])
-    assert document["broken"] == [{"manifest": str(broken), "error": "is no JSON document"}]
+    assert document["broken"] == [{"manifest": str(broken), "error": reason}]
     assert len(document["runs"]) == len(runs(out)) == 1
 
 
@@ -123,12 +121,11 @@ def test_a_run_whose_process_is_gone_has_died_and_a_living_one_runs(
     database: Database, project: Path, out: Path
 ) -> None:
     run_project(project, database, out)
-    running = {**manifests(out)[0], "status": "running", "csvFiles": []}
     audience = load_project(project).audience("tiny")
     with claimed_in(out, audience, AS_OF) as claim:
-        claim.announce(running)
+        claim.announce(running(out))
         assert runs(out)[-1].status == "running"
-        assert runs(out)[-1].execution_time_ms is None
+        assert runs(out)[-1].milliseconds is None
     assert runs(out)[-1].status == "died"
     assert not runs(out)[-1].is_published
 
@@ -138,7 +135,7 @@ def test_an_audience_and_a_limit_choose(golden: Database, project: Path, out: Pa
         run_project(project, golden, out)
         run_layer3(golden, out)
     assert len(runs(out)) == 4
-    assert {run.audience for run in runs(out, "tiny")} == {"tiny"}
+    assert {run.name.audience for run in runs(out, "tiny")} == {"tiny"}
     assert runs(out, limit=1) == runs(out)[:1]
     assert runs(out, "tiny", limit=1) == runs(out, "tiny")[:1]
     name = "generate_layer_3_push_csvs"
