@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     )
     from runner.files.clean import Removed, clean
     from runner.files.document import RunResult
-    from runner.files.history import History, PastRun, read_history
+    from runner.files.history import History, read_history
+    from runner.files.manifest import PastRun
     from runner.files.verify import Finding, verify
     from runner.project.audience import Audience
     from runner.project.json_schema import write_schemas
@@ -125,7 +126,8 @@ _MODULES = {
     ),
     "runner.files.clean": ("Removed", "clean"),
     "runner.files.document": ("RunResult",),
-    "runner.files.history": ("History", "PastRun", "read_history"),
+    "runner.files.history": ("History", "read_history"),
+    "runner.files.manifest": ("PastRun",),
     "runner.files.verify": ("Finding", "verify"),
     "runner.project.audience": ("Audience",),
     "runner.project.json_schema": ("write_schemas",),
