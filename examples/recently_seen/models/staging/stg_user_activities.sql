@@ -1,4 +1,12 @@
 -- One row per user who was ever seen, with the last time.
+with
+
+user_activities as (
+
+    select * from {{ source('marketplace', 'user_activities') }}
+
+)
+
 select
     ---------- ids
     user_id,
@@ -6,4 +14,4 @@ select
     ---------- timestamps
     last_active as last_active_at
 
-from {{ source('marketplace', 'user_activities') }}
+from user_activities

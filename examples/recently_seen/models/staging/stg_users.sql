@@ -1,4 +1,12 @@
 -- One row per living user.
+with
+
+users as (
+
+    select * from {{ source('marketplace', 'users') }}
+
+)
+
 select
     ---------- ids
     id as user_id,
@@ -7,6 +15,6 @@ select
     username::text as username,
     first_name::text as first_name
 
-from {{ source('marketplace', 'users') }}
+from users
 -- 0 = never deleted
 where deleted_at = 0
