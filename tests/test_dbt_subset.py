@@ -10,7 +10,6 @@ import pytest
 import yaml
 from jinja2 import Environment, TemplateSyntaxError, meta, nodes
 
-from runner.project.load import load_project
 from tests.support import ROOT
 
 WORDS = {"ref", "source", "var", "config", "run_started_at"}
@@ -164,13 +163,3 @@ def test_plain_jinja_is_inside() -> None:
 )  # fmt: skip
 def test_what_is_outside_is_seen_in_yaml(text: str, found: str | None) -> None:
     assert outside_of_yaml(yaml.safe_load(text)) == ([found] if found else [])
-
-
-def test_the_readmes_dbt_project_gives_each_parameter_its_default() -> None:
-    section = (ROOT / "README.md").read_text().split("### With dbt")[1]
-    document = yaml.safe_load(section.split("```yaml\n")[1].split("```")[0])
-    parameters = load_project(ROOT).audience("layer3-behavior").parameters
-    assert document["vars"] == {one.name: one.default for one in parameters}
-    assert document["model-paths"] == ["models"]
-    profiles = yaml.safe_load(section.split("```yaml\n")[2].split("```")[0])
-    assert document["profile"] in profiles

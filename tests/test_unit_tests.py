@@ -88,15 +88,6 @@ def test_every_shipped_model_has_a_case() -> None:
     assert {one.test.model for one in project.unit_cases} == set(project.models)
 
 
-def test_the_readmes_case_passes(bare: Target, tmp_path: Path) -> None:
-    section = (ROOT / "README.md").read_text().split("## Unit tests")[1]
-    project = shipped_project(tmp_path)
-    text = section.split("```yaml\n")[1].split("```")[0]
-    (project / "models" / "readme.yml").write_text(text)
-    (result,) = run_unit_tests(load_project(project), bare, ["one_wishlist_is_too_few"])
-    assert result.status == "pass"
-
-
 # What a case means
 
 
