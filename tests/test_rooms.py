@@ -143,7 +143,7 @@ assert isinstance(result, runner.RunResult) and result.status == "success"
 assert runner.compare(out, out).is_equal
 assert not any(finding.problem for finding in runner.verify(out))
 (past,) = runner.read_history(out, "layer3-behavior", 5).runs
-assert past.audience_size == result.audience_size
+assert past.document.audience_size == result.audience_size
 shown = runner.show(project, "layer3_candidates", target, as_of=as_of, limit=3, unmask=True)
 answer = runner.trace(project, "layer3-behavior", target, [shown.rows[0][0]], {{}}, as_of)
 assert answer.traces[0].fate in ("exported", "withheld", "left out")

@@ -4,4 +4,4 @@ indexes that the server has.
 Never here: what a model means.
 """
 
-__all__ = ["indexes", "retries", "session", "snapshot"]
+__all__ = ["indexes", "retries", "session", "snapshot", "sources"]

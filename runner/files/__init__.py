@@ -4,4 +4,15 @@ reading it all back: verify, history, clean, CSV records.
 Never here: a server.
 """
 
-__all__ = ["claim", "clean", "csv", "document", "folder", "history", "names", "past_runs", "verify"]
+__all__ = [
+    "claim",
+    "clean",
+    "csv",
+    "document",
+    "folder",
+    "history",
+    "lock",
+    "manifest",
+    "names",
+    "verify",
+]

@@ -7,13 +7,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from runner.tools.unit_tests.unit_reports import has_gap
 from typer.testing import CliRunner
 
 from runner.cli.app import app
 from runner.project.load import load_project
 from runner.project.targets import Target
-from runner.tools.unit_tests.mutations import check_mutations
+from runner.tools.unit_tests.mutations import check_mutations, has_gap
 from runner.tools.unit_tests.unit_tests import opened_bench, run_unit_tests
 from tests.docs.pages import DOCS, EXAMPLE, blocks, calls, commands, page_name
 from tests.support import ROOT, Database, shipped_project

@@ -69,7 +69,10 @@ def test_the_role_can_run_and_can_write_nothing(
         ROOT, golden, tmp_path / "out", audience="layer3-behavior", target=target, as_of=AS_OF
     )
     assert (result.status, result.audience_size) == ("success", 216)
-    assert result.working_tables == run_layer3(golden, tmp_path / "owner").working_tables
+    assert (
+        result.metadata.working_tables
+        == run_layer3(golden, tmp_path / "owner").metadata.working_tables
+    )
     given = {**golden.connection.info.get_parameters(), "user": reader, "password": "change-me"}
     host, port = golden.connection.info.host, golden.connection.info.port
     for statement in (

@@ -29,6 +29,7 @@ from runner.files.manifest import LOCK
 from runner.files.names import RunName
 from runner.files.verify import verify
 from runner.project.load import load_project
+from tests.faults.test_kill import broken_promises
 from tests.support import (
     AS_OF,
     ROOT,
@@ -41,7 +42,6 @@ from tests.support import (
     running,
     tiny_project,
 )
-from tests.test_kill import broken_promises
 
 BROKEN_SECOND = "select *\nfrom {{ ref('people') }}\nwhere 1 / (user_id - 3) > 0"
 NOBODY = "select n as user_id, 'name' as name\nfrom generate_series(1, 0) as given (n)"

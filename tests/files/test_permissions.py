@@ -19,8 +19,8 @@ from runner.project.targets import FileModes, load_target
 from runner.sql.compile import compile_audience
 from runner.sql.plan import Plan
 from runner.sql.psql_script import psql_script
+from tests.sql.test_compile import OFFLINE, psql
 from tests.support import AS_OF, Database, published, run_project, tiny_project
-from tests.test_compile import OFFLINE, psql
 
 
 @pytest.fixture

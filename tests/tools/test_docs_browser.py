@@ -19,7 +19,7 @@ from selenium.webdriver.common.keys import Keys
 from runner.project.load import load_project
 from runner.tools.docs.page import docs_page, write_page
 from tests.support import AS_OF, ROOT, tiny_project
-from tests.test_docs import manifest
+from tests.tools.test_docs_page import manifest
 
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",

@@ -14,6 +14,7 @@ from runner.runs.phases import run
 from runner.runs.settings import Settings
 from runner.sql.plan import SNAPSHOT
 from runner.sql.source_map import MappedSql
+from tests.models.test_golden import assert_equal_to_golden
 from tests.support import (
     AS_OF,
     LOAD_ORDER,
@@ -24,7 +25,6 @@ from tests.support import (
     run_project,
     tiny_project,
 )
-from tests.test_golden import assert_equal_to_golden
 
 
 def reader(database: Database, role: str) -> Any:

@@ -14,6 +14,7 @@ from runner.errors import ProjectError, UsageError
 from runner.project.load import load_project
 from runner.tools.trace.trace import Answer, Trace, trace
 from tests.cli.test_commands import invoke
+from tests.models.test_golden import parsed
 from tests.support import (
     AS_OF,
     GOLDEN,
@@ -24,7 +25,6 @@ from tests.support import (
     shipped_project,
     tiny_project,
 )
-from tests.test_golden import parsed
 
 SHIPPED = load_project(ROOT)
 MODELS = ROOT / "models" / "layer3_behavior"
