@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from operator import attrgetter
@@ -32,10 +33,16 @@ from runner.sql.compile import compile_audience
 from runner.sql.plan import READ_ONLY, SNAPSHOT, Plan, Step, copied
 
 
-def run(settings: Settings, *, reach: Reach = nullcontext) -> RunResult:
+def run(
+    settings: Settings,
+    *,
+    reach: Reach = nullcontext,
+    when_published: Callable[[], None] = lambda: None,
+) -> RunResult:
     """Make the files of one audience, from one snapshot, and publish them.
 
-    `reach` starts the demo's server if the target is the demo.
+    `reach` starts the demo's server if the target is the demo. `when_published` is called once the
+    files and their manifest are published, while signals are ignored.
 
     Raises `UsageError` for what is wrong with how it was called, nearly always before anything is
     connected to, and `LockedError` if another run of the audience is at work. Other failures are
@@ -44,7 +51,8 @@ def run(settings: Settings, *, reach: Reach = nullcontext) -> RunResult:
     hide(settings.target)
     clock, started_at = time.monotonic(), datetime.now(UTC)
     project = load_project(settings.project_dir)
-    state = RunState(settings, _plan(settings, project, started_at), clock)
+    plan = _plan(settings, project, started_at)
+    state = RunState(settings, plan, clock, when_published)
     contender = _contender(state)
     try:
         with destination(settings, state.compiled.audience, started_at, contender) as files:

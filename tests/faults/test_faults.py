@@ -119,7 +119,10 @@ def test_a_lost_session_is_a_new_attempt_at_the_same_run(
 def test_each_retry_is_logged_with_its_reason(
     database: Database, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with proxied(database, fault="reset", on=b"insert into") as proxy, caplog.at_level("INFO", "runner"):
+    with (
+        proxied(database, fault="reset", on=b"insert into") as proxy,
+        caplog.at_level("INFO", "runner"),
+    ):
         run_project(
             tiny_project(tmp_path / "p"),
             database,
