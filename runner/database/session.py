@@ -156,15 +156,16 @@ class Session:
 
     def settle(self, application_name: str | None) -> None:
         """Set what every session of the target sets."""
-        settings = self._target.session_statements()
+        settings = self._target.setting_statements()
         if application_name:
             settings.append(f"set application_name to {literal(application_name)}")
         names = ("statement_timeout", "lock_timeout")
         lengths = [f"extract(epoch from current_setting('{name}')::interval)" for name in names]
-        statements = [*settings, f"select {', '.join(lengths)}"]
-        *_, limits = self._send([(statement, None) for statement in statements])
+        self._send([(statement, None) for statement in settings])
+        for statement in self._target.own_statements():
+            self.execute(statement)
         if self._deadline:
-            (found,) = limits.fetchall()
+            (found,) = self.rows(f"select {', '.join(lengths)}")
             self._limits = {
                 name: round(seconds * 1000) for name, seconds in zip(names, found, strict=True)
             }

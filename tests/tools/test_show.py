@@ -252,7 +252,9 @@ def test_a_model_that_no_audience_reads_yet_gets_the_parameters_of_the_named_one
         tmp_path / "p", parameters="{name: most, type: integer, default: 2, description: d}"
     )
     (project / "models" / "draft.sql").write_text("select {{ var('most') }} as n")
-    with pytest.raises(UsageError, match="no audiences read model draft; known: tiny; say with"):
+    with pytest.raises(
+        UsageError, match="no audiences read model draft; known: tiny; name the audience"
+    ):
         show(database, "draft", project)
     assert show(database, "draft", project, audience="tiny").rows == (("2",),)
 
