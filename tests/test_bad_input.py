@@ -214,7 +214,7 @@ def test_a_missing_source_column_names_the_staging_models_line(
     database.execute("alter table users rename first_name to given_name")
     code, error = invoke("layer3-behavior")
     assert code == 1
-    assert "models/staging/stg_users.sql:16" in error
+    assert "models/staging/stg_users.sql:8" in error
     assert 'column "first_name" does not exist' in error
 
 

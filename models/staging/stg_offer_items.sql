@@ -1,16 +1,8 @@
 -- One row per shoe in an offer, deleted or not, from either side.
-with
-
-offer_items as (
-
-    select * from {{ source('marketplace', 'offer_items') }}
-
-)
-
 select
     ---------- ids
     id as offer_item_id,
     offer_id,
     product_variant_id as variant_id
 
-from offer_items
+from {{ source('marketplace', 'offer_items') }}

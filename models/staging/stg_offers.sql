@@ -1,12 +1,4 @@
 -- One row per offer, of any status, deleted or not: making it was the action.
-with
-
-offers as (
-
-    select * from {{ source('marketplace', 'offers') }}
-
-)
-
 select
     ---------- ids
     id as offer_id,
@@ -15,4 +7,4 @@ select
     ---------- timestamps
     created_at
 
-from offers
+from {{ source('marketplace', 'offers') }}

@@ -1,12 +1,4 @@
 -- One row per living user.
-with
-
-users as (
-
-    select * from {{ source('marketplace', 'users') }}
-
-)
-
 select
     ---------- ids
     id as user_id,
@@ -15,6 +7,6 @@ select
     username::text as username,
     first_name::text as first_name
 
-from users
+from {{ source('marketplace', 'users') }}
 -- 0 = never deleted
 where deleted_at = 0
