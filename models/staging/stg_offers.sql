@@ -4,6 +4,12 @@ select
     id as offer_id,
     creator_user_id,
 
+    ---------- text
+    offer_status,
+
+    ---------- booleans
+    deleted_at <> 0 as is_deleted,  -- 0 = never deleted
+
     ---------- timestamps
     created_at
 

@@ -5,7 +5,11 @@ select
 
     ---------- text
     username::text as username,
-    first_name::text as first_name
+    first_name::text as first_name,
+    bio::text as bio,
+
+    ---------- timestamps
+    created_at
 
 from {{ source('marketplace', 'users') }}
 -- 0 = never deleted
