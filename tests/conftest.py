@@ -18,9 +18,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 from pytest_postgresql import factories
 
-from runner.embedded import EmbeddedServer
-from runner.profiles import Target
-from runner.redaction import SECRETS
+from runner.demo.server import EmbeddedServer
+from runner.project.secrets import SECRETS
+from runner.project.targets import Target
 from tests.support import GOLDEN, Database, load_csv_folder, load_schema
 
 settings.register_profile("tests", deadline=None, suppress_health_check=list(HealthCheck))

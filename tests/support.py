@@ -17,14 +17,13 @@ import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from runner.audience_properties import Audience
-from runner.claims import Claim, claimed
-from runner.execution import run
-from runner.file_modes import FileModes
-from runner.folders import written_to
-from runner.profiles import Target
-from runner.results import RunResult
-from runner.settings import Settings
+from runner.files.claim import Claim, claimed
+from runner.files.document import RunResult
+from runner.files.folder import written_to
+from runner.project.audience import Audience
+from runner.project.targets import FileModes, Target
+from runner.runs.phases import run
+from runner.runs.settings import Settings
 
 ROOT = Path(__file__).parent.parent
 GOLDEN = Path(__file__).parent / "golden"
@@ -41,7 +40,7 @@ def load_schema(**options: Any) -> None:
     """The source tables as production has them."""
     options.pop("autocommit", None)
     with psycopg.connect(**options) as connection:
-        connection.execute((ROOT / "runner" / "demo_schema.sql").read_text())  # type: ignore[call-overload]
+        connection.execute((ROOT / "runner" / "demo" / "schema.sql").read_text())  # type: ignore[call-overload]
 
 
 def load_csv_folder(folder: Path, **options: Any) -> None:

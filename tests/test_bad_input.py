@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from runner.cli import app
+from runner.cli.app import app
 from tests.support import Database, only_outcome, published, shipped_project, tiny_project
 
 Invoke = Callable[..., tuple[int, str]]
@@ -302,7 +302,7 @@ def test_a_full_disk_publishes_nothing(database: Database, tmp_path: Path) -> No
         "import resource, signal, sys\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (40000, 40000))\n"
-        "from runner.cli import main\n"
+        "from runner.cli.app import main\n"
         "main()\n"
     )
     people = "select n as user_id, 'name ' || n as name\nfrom generate_series(1, 9000) as given (n)"
@@ -322,8 +322,8 @@ def test_a_full_disk_publishes_nothing(database: Database, tmp_path: Path) -> No
 def test_names_that_are_taken_for_many_seconds_are_never_overwritten(
     invoke: Invoke, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("runner.claims._taken", lambda *_: True)
-    monkeypatch.setattr("runner.claims.time.sleep", lambda _: None)
+    monkeypatch.setattr("runner.files.claim._taken", lambda *_: True)
+    monkeypatch.setattr("runner.files.claim.time.sleep", lambda _: None)
     code, error = invoke("layer3-behavior")
     assert code == 1
     assert "already have the names" in error

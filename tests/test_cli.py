@@ -13,15 +13,15 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from runner.cli import app
-from runner.loading import load_project
+from runner.cli.app import app
+from runner.project.load import load_project
 from tests.support import ROOT, Database, only_outcome, tiny_project
 
 SLOW = "select n as user_id, 'name' as name, pg_sleep(60)::text from generate_series(1, 3) as given (n)"
 
 
 def command(*arguments: object) -> list[str]:
-    return [sys.executable, "-c", "from runner.cli import main; main()", *map(str, arguments)]
+    return [sys.executable, "-c", "from runner.cli.app import main; main()", *map(str, arguments)]
 
 
 def invoke(*arguments: object) -> tuple[int, str, str]:
@@ -149,7 +149,7 @@ def test_offline_commands_need_no_driver() -> None:
     program = (
         "import sys\n"
         "from typer.testing import CliRunner\n"
-        "from runner.cli import app\n"
+        "from runner.cli.app import app\n"
         "for command in (['--help'], ['list'], ['compile', 'layer3-behavior']):\n"
         "    done = CliRunner().invoke(app, command)\n"
         "    assert done.exit_code == 0, done.output\n"

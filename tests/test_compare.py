@@ -16,13 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from runner import comparison
-from runner.cli import app
-from runner.comparison import compare
-from runner.csv_records import CsvError
-from runner.discrepancies import comparison_text
+from runner.cli.app import app
 from runner.errors import AudienceError, UsageError
-from runner.tally import out_of_order
+from runner.files.csv import CsvError
+from runner.tools.compare import compare as comparison
+from runner.tools.compare.compare import compare, out_of_order
+from runner.tools.compare.discrepancies import comparison_text
 from tests.support import GOLDEN, ROOT, Database, run_layer3
 
 COLUMNS = ["user_id", "username", "lastActive", "count"]
@@ -421,7 +420,7 @@ def test_comparing_loads_no_driver_and_holds_few_rows_at_once(tmp_path: Path) ->
 def peak_of(a: Path, b: Path) -> int:
     program = (
         "import re, sys\nfrom pathlib import Path\nfrom runner.comparison import compare\n"
-        "from runner import comparison\ncomparison.CACHE_KIB = 2048\n"
+        "from runner.tools.compare import comparison\ncomparison.CACHE_KIB = 2048\n"
         "compare(*map(Path, sys.argv[1:]))\n"
         "assert 'psycopg' not in sys.modules\n"
         "print(re.search(r'VmHWM:\\s+(\\d+)', Path('/proc/self/status').read_text())[1])"

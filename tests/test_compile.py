@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from runner.compiler import compile_audience, compile_model
-from runner.embedded import binaries
+from runner.demo.server import binaries
 from runner.errors import UsageError
-from runner.loading import load_project
-from runner.profiles import Target
-from runner.script import psql_script, write_folder
+from runner.project.load import load_project
+from runner.project.targets import Target
+from runner.sql.compile import compile_audience, compile_model
+from runner.sql.psql_script import psql_script, write_folder
 from tests.support import AS_OF, ROOT, Database, published, run_layer3, run_project, tiny_project
 
 OFFLINE = Target(name="offline", type="demo")

@@ -20,7 +20,7 @@ def completed(line: str, folder: Path = ROOT) -> list[str]:
         "COMP_WORDS": line,
         "COMP_CWORD": str(len(words) - 1),
     }
-    program = "import sys; sys.argv[0] = 'audiences'; from runner.cli import app; app(prog_name='audiences')"
+    program = "import sys; sys.argv[0] = 'audiences'; from runner.cli.app import app; app(prog_name='audiences')"
     done = subprocess.run(
         [sys.executable, "-c", program],
         env={**os.environ, **asked}, capture_output=True, text=True, check=False, cwd=folder,
@@ -69,7 +69,7 @@ def test_zsh_is_told_a_line_about_each(tmp_path: Path) -> None:
     }
     parameter = "{name: most, type: integer, default: 2, description: How many at most.}"
     project = tiny_project(tmp_path / "p", parameters=parameter)
-    program = "from runner.cli import app; app(prog_name='audiences')"
+    program = "from runner.cli.app import app; app(prog_name='audiences')"
     done = subprocess.run(
         [sys.executable, "-c", program],
         env={**os.environ, **asked}, capture_output=True, text=True, check=True, cwd=project,

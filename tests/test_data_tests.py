@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from runner import data_tests
-from runner.cli import app
-from runner.compiler import compile_audience
+from runner.cli.app import app
 from runner.errors import ProjectError, UsageError
-from runner.loading import load_project
-from runner.results import DataTestResult, RunResult
-from runner.testing import run_data_tests
+from runner.files.document import DataTestResult, RunResult
+from runner.project.load import load_project
+from runner.runs.data_tests import run_data_tests
+from runner.sql import data_tests
+from runner.sql.compile import compile_audience
 from tests.support import AS_OF, ROOT, Database, published, run_project, tiny_project
 
 NAMES = """

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from jinja2 import Environment, TemplateSyntaxError, meta, nodes
 
-from runner.loading import load_project
+from runner.project.load import load_project
 from tests.support import ROOT
 
 WORDS = {"ref", "source", "var", "config", "run_started_at"}

@@ -13,14 +13,14 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from runner import demo
-from runner.embedded import EmbeddedServer, EmbeddedServerError
+from runner.demo import demo
+from runner.demo.server import EmbeddedServer, EmbeddedServerError
 from tests.support import ROOT
 
 RUN = [
     sys.executable,
     "-c",
-    "from runner.cli import main; main()",
+    "from runner.cli.app import main; main()",
     "run",
     "layer3-behavior",
     "--json",
@@ -69,7 +69,7 @@ def test_two_first_commands_at_once_both_make_six_files(demo_dir: Path, tmp_path
 def test_a_killed_command_does_not_keep_the_server_from_stopping(
     demo_dir: Path, tmp_path: Path
 ) -> None:
-    program = "from runner import demo, cli\nwith demo.running(): print('up', flush=True); input()"
+    program = "from runner.cli import app\nfrom runner.demo import demo\nwith demo.running(): print('up', flush=True); input()"
     killed = subprocess.Popen(
         [sys.executable, "-c", program],
         env={**os.environ, "AUDIENCES_DEMO_DIR": str(demo_dir)},
@@ -134,7 +134,7 @@ def test_a_long_folder_name_gets_a_short_socket() -> None:
 
 def test_the_demo_command_serves_until_it_is_interrupted(demo_dir: Path) -> None:
     running = subprocess.Popen(
-        [sys.executable, "-c", "from runner.cli import main; main()", "demo"],
+        [sys.executable, "-c", "from runner.cli.app import main; main()", "demo"],
         env={**os.environ, "AUDIENCES_DEMO_DIR": str(demo_dir)},
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip

@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from runner.cli import app
-from runner.docs_page import docs_page, write_page
+from runner.cli.app import app
 from runner.errors import ProjectError
-from runner.loading import load_project
-from runner.past_runs import past_runs
-from runner.yaml_files import read_yaml
+from runner.files.past_runs import past_runs
+from runner.project.load import load_project
+from runner.project.yaml import read_yaml
+from runner.tools.docs.page import docs_page, write_page
 from tests.support import AS_OF, ROOT, published, shipped_project, tiny_project
 
 MANIFEST: dict[str, Any] = {
@@ -417,7 +417,7 @@ def test_a_project_with_an_error_has_no_page(tmp_path: Path) -> None:
 def test_the_page_is_made_without_driver_database_or_graph_library_at_start(tmp_path: Path) -> None:
     """And nothing of what docs needs is imported by a command that does not need it."""
     script = (
-        "import sys; from runner.cli import app\n"
+        "import sys; from runner.cli.app import app\n"
         "early = {'sqlglot', 'graphlay', 'pygments.lexers.sql'} & set(sys.modules)\n"
         f"code = app(['docs', '--to', {str(tmp_path / 'page.html')!r}, '--project-dir', {str(ROOT)!r}], "
         "standalone_mode=False)\n"

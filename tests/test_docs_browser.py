@@ -16,8 +16,8 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from runner.docs_page import docs_page, write_page
-from runner.loading import load_project
+from runner.project.load import load_project
+from runner.tools.docs.page import docs_page, write_page
 from tests.support import AS_OF, ROOT, tiny_project
 from tests.test_docs import manifest
 

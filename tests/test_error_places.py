@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from runner.errors import AudienceError, Location, ProjectError
-from runner.loading import load_project
-from runner.results import RunResult
+from runner.files.document import RunResult
+from runner.project.load import load_project
 from tests.support import Database, run_project, tiny_project
 
 READS_PEOPLE = "from {{ ref('people') }}"
@@ -161,7 +161,7 @@ def test_an_excerpt_of_a_first_or_last_line_has_three_lines_too() -> None:
 
 
 def test_lines_of_profiles_are_never_shown(tmp_path: Path) -> None:
-    from runner.profiles import load_target
+    from runner.project.targets import load_target
 
     (tmp_path / "profiles.yml").write_text("p:\n  outputs:\n    a: {password: geheim, typ: x}\n")
     with pytest.raises(AudienceError) as caught:

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from runner import explanation
-from runner.compiler import compile_audience
-from runner.explanation import Explanation, explain, steps
-from runner.loading import load_project
-from runner.plans import Node
+from runner.project.load import load_project
+from runner.sql.compile import compile_audience
+from runner.tools.explain import explanation
+from runner.tools.explain.explanation import Explanation, explain, steps
+from runner.tools.explain.plans import Node
 from tests.support import AS_OF, ROOT, Database, run_layer3, tiny_project
 from tests.test_cli import invoke
 

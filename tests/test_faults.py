@@ -18,16 +18,16 @@ from typing import Any
 
 import pytest
 
-from runner.checks import check_target
-from runner.deadlines import Deadline, seconds_of
-from runner.embedded import EmbeddedServer
+from runner.clock import Deadline, seconds_of
+from runner.database.retries import retried
+from runner.demo.server import EmbeddedServer
 from runner.errors import DatabaseError, DeadlinePassed
-from runner.execution import run
-from runner.loading import load_project
-from runner.profiles import Target
-from runner.results import RunResult
-from runner.retries import retried
-from runner.settings import Settings
+from runner.files.document import RunResult
+from runner.project.load import load_project
+from runner.project.targets import Target
+from runner.runs.phases import run
+from runner.runs.settings import Settings
+from runner.tools.check import check_target
 from tests.proxy import Proxy, tls_before
 from tests.support import (
     AS_OF,

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from runner.cli import app
+from runner.cli.app import app
 from runner.errors import UsageError
-from runner.history import runs
-from runner.loading import load_project
+from runner.files.history import runs
+from runner.project.load import load_project
 from tests.support import (
     AS_OF,
     ROOT,
@@ -180,7 +180,7 @@ def test_it_needs_no_driver(out: Path) -> None:
     program = (
         "import sys\n"
         "from typer.testing import CliRunner\n"
-        "from runner.cli import app\n"
+        "from runner.cli.app import app\n"
         "for command in (['history'], ['verify', '.'], ['clean', '.', '--keep-runs', '1']):\n"
         "    done = CliRunner().invoke(app, command)\n"
         "    assert done.exit_code == 0, done.output\n"

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from runner.database.indexes import Condition, Index, conditions, joined_columns, predicate
 from runner.errors import ProjectError
-from runner.indexes import Condition, Index, conditions, joined_columns, predicate
-from runner.loading import load_project
+from runner.project.load import load_project
 from tests.support import ROOT, Database, shipped_project
 from tests.test_cli import invoke
 

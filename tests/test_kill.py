@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.verification import verify
+from runner.files.verify import verify
 from tests.support import Database, manifests, published, tiny_project
 
 OUTPUTS = 12
@@ -43,8 +43,8 @@ def counted(function):
         return function(*arguments, **options)
     return call
 
-from runner.cli import main
-import runner.publication, runner.execution
+from runner.cli.app import main
+import runner.runs.publish, runner.runs.phases
 for name in ("mkdir", "link", "rename", "unlink", "fsync", "fchmod", "rmdir"):
     setattr(os, name, counted(getattr(os, name)))
 try:
@@ -82,7 +82,7 @@ def arguments(database: Database, tmp_path: Path) -> list[str]:
             "--output-dir", str(tmp_path / "out")]  # fmt: skip
 
 
-def start(arguments: list[str], program: str = "from runner.cli import main; main()") -> subprocess.Popen[str]:  # fmt: skip
+def start(arguments: list[str], program: str = "from runner.cli.app import main; main()") -> subprocess.Popen[str]:  # fmt: skip
     return subprocess.Popen(
         [sys.executable, "-c", program, *arguments],
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,

@@ -16,15 +16,15 @@ import pytest
 from pydantic import SecretStr
 from typer.testing import CliRunner
 
-from runner import child
-from runner.cli import app
-from runner.compiler import file_timestamp
+from runner.cli.app import app
+from runner.clock import file_timestamp
 from runner.errors import ProjectError, UsageError
-from runner.execution import run
-from runner.loading import load_project
-from runner.profiles import Target
-from runner.results import RunResult
-from runner.settings import Settings, chosen_engine
+from runner.files.document import RunResult
+from runner.project.load import load_project
+from runner.project.targets import Target
+from runner.runs import child
+from runner.runs.phases import run
+from runner.runs.settings import Settings, chosen_engine
 from tests.support import AS_OF, Database, csv_files, published, run_project, tiny_project
 
 TARGET = Target(
@@ -356,7 +356,7 @@ def test_links_that_the_command_made_are_not_followed(tmp_path: Path) -> None:
 def start(project: Path, output_dir: Path) -> subprocess.Popen[str]:
     profile = project / "profiles.yml"
     profile.write_text("p: {target: t, outputs: {t: {type: postgres, host: nowhere}}}\n")
-    program = "from runner.cli import main; main()"
+    program = "from runner.cli.app import main; main()"
     arguments = ["run", "tiny", "--project-dir", str(project), "--output-dir", str(output_dir)]
     return subprocess.Popen(
         [sys.executable, "-c", program, *arguments], text=True,

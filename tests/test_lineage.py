@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from runner.compiler import compile_audience
-from runner.lineage import UNKNOWN, Origin, Origins, SourceColumn, column_origins
-from runner.loading import load_project
+from runner.project.load import load_project
+from runner.sql.compile import compile_audience
+from runner.tools.docs.graph import UNKNOWN, Origin, Origins, SourceColumn, column_origins
 from tests.support import AS_OF, ROOT, tiny_project
 
 SOURCES = """

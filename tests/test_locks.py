@@ -19,15 +19,15 @@ from typing import Any
 import psycopg
 import pytest
 
-from runner.database import open_session
-from runner.deadlines import Deadline
-from runner.embedded import EmbeddedServer
+from runner.clock import Deadline
+from runner.database.session import open_session
+from runner.demo.server import EmbeddedServer
 from runner.errors import DeadlinePassed, ExportError, LockedError
-from runner.execution import run
-from runner.folders import Folder, written_to
-from runner.locks import Contender, alone_in, lock_database, lock_key
-from runner.profiles import Target
-from runner.settings import Settings
+from runner.files.folder import Folder, written_to
+from runner.project.targets import Target
+from runner.runs.locks import Contender, alone_in, lock_database, lock_key
+from runner.runs.phases import run
+from runner.runs.settings import Settings
 from tests.proxy import Proxy
 from tests.support import (
     AS_OF,
@@ -52,7 +52,7 @@ def contender(audience: str = "tiny", *, wait: float = 0, run_id: str = "1234567
 
 
 def start(project: Path, profile: Path, out: Path, *more: str) -> subprocess.Popen[str]:
-    program = "from runner.cli import main; main()"
+    program = "from runner.cli.app import main; main()"
     options = ["--project-dir", project, "--profiles-dir", profile, "--output-dir", out, *more]
     return subprocess.Popen(
         [sys.executable, "-c", program, "run", "tiny", *map(str, options)],

@@ -18,15 +18,15 @@ import pytest
 from pydantic import SecretStr
 from typer.testing import CliRunner
 
-from runner.claims import Claim
-from runner.cli import app
+from runner.cli.app import app
 from runner.errors import ExportError, UsageError
-from runner.folders import Folder
-from runner.history import runs
-from runner.loading import load_project
-from runner.manifests import LOCK, pointer_to
-from runner.retention import clean
-from runner.verification import verify
+from runner.files.claim import Claim
+from runner.files.clean import clean
+from runner.files.folder import Folder
+from runner.files.history import runs
+from runner.files.manifest import LOCK, pointer_to
+from runner.files.verify import verify
+from runner.project.load import load_project
 from tests.support import (
     AS_OF,
     ROOT,
@@ -146,7 +146,7 @@ def test_a_defect_is_no_success_and_its_manifest_quotes_nothing(
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError("s3cret")
 
-    monkeypatch.setattr("runner.execution._read", fail)
+    monkeypatch.setattr("runner.runs.phases._read", fail)
     with pytest.raises(ZeroDivisionError):
         run_project(project, database, out)
     (document,) = manifests(out)
@@ -553,7 +553,7 @@ def test_old_runs_that_cannot_be_removed_do_not_change_how_a_run_ends(
         raise ExportError("cannot be written: Permission denied", where="there")
 
     run_project(project, database, out)
-    monkeypatch.setattr("runner.retention._remove", fail)
+    monkeypatch.setattr("runner.files.clean._remove", fail)
     assert run_project(project, database, out, keep_runs=1).status == "success"
     assert "old runs could not be removed: there: cannot be written" in caplog.text
 
@@ -627,7 +627,7 @@ def test_a_disk_without_room_for_a_manifest_is_an_error_before_anything_is_read(
     program = (
         "import resource\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))\n"
-        "from runner.cli import main\n"
+        "from runner.cli.app import main\n"
         "main()\n"
     )
     done = subprocess.run(
@@ -662,7 +662,7 @@ def test_trouble_after_publication_leaves_the_manifest_as_published(
     def trouble(*_arguments: object, **_options: object) -> None:
         raise RuntimeError("after the end")
 
-    monkeypatch.setattr("runner.publication.remove_old", trouble)
+    monkeypatch.setattr("runner.runs.publish.remove_old", trouble)
     with pytest.raises(RuntimeError):
         run_project(project, database, tmp_path / "out", keep_runs=1)
     (manifest,) = (tmp_path / "out").glob("tiny_2*.json")

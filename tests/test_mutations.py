@@ -9,12 +9,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from runner.cli import app
-from runner.loading import load_project
-from runner.mutation_check import check_mutations, equivalences
-from runner.mutations import mutations
-from runner.profiles import Target
-from runner.unit_tests import opened_bench
+from runner.cli.app import app
+from runner.project.load import load_project
+from runner.project.targets import Target
+from runner.tools.unit_tests.mutations import check_mutations, equivalences, mutations
+from runner.tools.unit_tests.unit_tests import opened_bench
 from tests.support import ROOT, Database, tiny_project
 
 TYPES = {"count": "integer", "strict": "boolean", "name": "text"}

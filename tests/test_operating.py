@@ -21,9 +21,9 @@ import yaml
 from typer.main import get_command
 
 from runner import errors
-from runner.audience_properties import Legacy
-from runner.cli import app
-from runner.loading import load_project
+from runner.cli.app import app
+from runner.project.audience import Legacy
+from runner.project.load import load_project
 from tests.support import (
     AS_OF,
     GOLDEN,
@@ -236,7 +236,7 @@ def test_each_exit_code_is_explained_to_the_scheduler() -> None:
 
 
 def test_each_message_of_the_runbook_is_one_of_ours() -> None:
-    sources = [*(ROOT / "runner").glob("*.py"), *(ROOT / "models").rglob("*.yml")]
+    sources = [*(ROOT / "runner").rglob("*.py"), *(ROOT / "models").rglob("*.yml")]
     text = "\n".join(path.read_text() for path in sources)
     # texts that are written on several lines, and values that are put into them
     whole = re.sub(r'"\s*\n\s*f?"', "", text).replace(
@@ -267,7 +267,9 @@ def with_old_engine(folder: Path) -> Path:
 def shell(script: str, project: Path, tools: Path) -> subprocess.CompletedProcess[str]:
     """Run a block of the README as a person would, in the project's folder."""
     tools.mkdir(exist_ok=True)
-    program = f"#!/bin/sh\nexec {sys.executable} -c 'from runner.cli import main; main()' \"$@\"\n"
+    program = (
+        f"#!/bin/sh\nexec {sys.executable} -c 'from runner.cli.app import main; main()' \"$@\"\n"
+    )
     (tools / "audiences").write_text(program)
     (tools / "audiences").chmod(0o755)
     environment = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}

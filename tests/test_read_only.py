@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from runner.compiler import PREPARATION, SNAPSHOT
-from runner.database import open_session
+from runner.database.session import open_session
 from runner.errors import DatabaseError, ExportError, ProjectError
-from runner.execution import run
-from runner.mapped_sql import MappedSql
-from runner.settings import Settings
+from runner.runs.phases import run
+from runner.runs.settings import Settings
+from runner.sql.compile import PREPARATION, SNAPSHOT
+from runner.sql.source_map import MappedSql
 from tests.support import (
     AS_OF,
     LOAD_ORDER,

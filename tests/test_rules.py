@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.results import RunResult
+from runner.files.document import RunResult
 from tests.support import (
     AS_OF,
     Database,

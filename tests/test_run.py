@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from runner.errors import ExportError, UsageError
-from runner.execution import run
-from runner.folders import Folder
-from runner.loading import load_project
-from runner.settings import Settings
+from runner.files.folder import Folder
+from runner.project.load import load_project
+from runner.runs.phases import run
+from runner.runs.settings import Settings
 from tests.support import (
     AS_OF,
     ROOT,
@@ -274,7 +274,7 @@ def test_a_manifest_that_cannot_be_written_withdraws_the_files(
     def fail(*_: object) -> None:
         raise ExportError("cannot be written: No space left on device")
 
-    monkeypatch.setattr("runner.claims.Claim.conclude", fail)
+    monkeypatch.setattr("runner.files.claim.Claim.conclude", fail)
     result = run_project(tiny_project(tmp_path / "p"), database, tmp_path / "out")
     assert (result.status, result.csv_files) == ("failed", ())
     assert only_outcome(tmp_path / "out") == "failed"

@@ -16,16 +16,16 @@ from pathlib import Path
 
 import pytest
 
-from runner.claims import Claim
-from runner.database import open_session
-from runner.embedded import EmbeddedServer, EmbeddedServerError, binaries
+from runner.database.session import open_session
+from runner.demo.server import EmbeddedServer, EmbeddedServerError, binaries
 from runner.errors import DatabaseError, ExportError, ProfileError, ProjectError, UsageError
-from runner.execution import run
-from runner.folders import Folder
-from runner.loading import load_project
-from runner.profiles import Target, load_target
-from runner.redaction import hide, redacted
-from runner.settings import Settings
+from runner.files.claim import Claim
+from runner.files.folder import Folder
+from runner.project.load import load_project
+from runner.project.secrets import hide, redacted
+from runner.project.targets import Target, load_target
+from runner.runs.phases import run
+from runner.runs.settings import Settings
 from tests.support import (
     AS_OF,
     GOLDEN,
@@ -278,7 +278,7 @@ def test_a_lost_stdout_does_not_change_the_exit_code(
 ) -> None:
     project = tiny_project(tmp_path / "p")
     profile = database.profile(tmp_path / "profile")
-    program = f"{sys.executable} -c 'from runner.cli import main; main()'"
+    program = f"{sys.executable} -c 'from runner.cli.app import main; main()'"
     options = f"--project-dir {project} --profiles-dir {profile} --output-dir {tmp_path}/out --json"
     done = subprocess.run(
         ["bash", "-c", f"set -o pipefail; {program} run tiny {options} {redirect}"],
@@ -292,7 +292,7 @@ def test_a_lost_stdout_does_not_change_the_exit_code(
 def test_compile_does_not_write_over_the_models(tmp_path: Path) -> None:
     from typer.testing import CliRunner
 
-    from runner.cli import app
+    from runner.cli.app import app
 
     project = shipped_project(tmp_path / "p")
     (project / "profiles.yml").write_text("p: {target: demo, outputs: {demo: {type: demo}}}")
@@ -404,7 +404,7 @@ def test_a_personal_column_never_comes_from_a_production_row(tmp_path: Path) -> 
 def test_what_an_unset_variable_leaves_is_refused(option: list[str], message: str) -> None:
     from typer.testing import CliRunner
 
-    from runner.cli import app
+    from runner.cli.app import app
 
     done = CliRunner().invoke(app, ["run", "layer3-behavior", *option])
     assert done.exit_code == 2
@@ -500,7 +500,7 @@ def test_root_gets_a_copy_of_programs_that_nobody_cannot_reach(
     shutil.copytree(package.parent / libraries, hidden / libraries)
     hidden.chmod(0o700)
     programs = hidden / package.name / install.name / "bin"
-    monkeypatch.setattr("runner.embedded.binaries", lambda: programs)
+    monkeypatch.setattr("runner.demo.server.binaries", lambda: programs)
     server = EmbeddedServer(Path(tempfile.mkdtemp(prefix="audiences-")))
     try:
         server.start()
@@ -526,7 +526,7 @@ def test_an_unknown_audience_is_a_usage_error() -> None:
 def test_the_json_of_a_failure_has_the_usual_shape(tmp_path: Path) -> None:
     from typer.testing import CliRunner
 
-    from runner.cli import app
+    from runner.cli.app import app
 
     options = ["--project-dir", str(ROOT), "--json", "--log-format", "json"]
     done = CliRunner().invoke(app, ["run", "nope", *options])

@@ -11,8 +11,8 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from runner.errors import ProjectError
-from runner.loading import load_project
-from runner.schemas import SCHEMAS_FOLDER, schemas
+from runner.project.json_schema import SCHEMAS_FOLDER, schemas
+from runner.project.load import load_project
 from tests.support import ROOT, tiny_project
 from tests.test_cli import invoke
 

@@ -15,12 +15,12 @@ from urllib.parse import quote
 import psycopg
 import pytest
 
-from runner.database import open_session
+from runner.cli.logs import JsonFormatter, Redaction
+from runner.database.session import open_session
 from runner.errors import DatabaseError
-from runner.logs import JsonFormatter, Redaction
-from runner.profiles import Target
-from runner.redaction import hide, redacted, redacted_document
-from runner.results import RunResult
+from runner.files.document import RunResult
+from runner.project.secrets import hide, redacted, redacted_document
+from runner.project.targets import Target
 from tests.proxy import Proxy
 from tests.support import ROOT, Database, run_project, tiny_project
 
@@ -133,7 +133,7 @@ def test_no_secret_is_in_anything_that_is_written(
 def outputs(
     arguments: list[str], project: Path, environment: dict[str, str], folder: Path
 ) -> dict[str, str]:
-    program = "from runner.cli import main; main()"
+    program = "from runner.cli.app import main; main()"
     options = [
         "--project-dir",
         str(project),

@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 
 from runner.errors import UsageError
-from runner.loading import load_project
-from runner.preview import MASKED, Preview, preview
+from runner.project.load import load_project
+from runner.sql.personal import MASKED
 from runner.tables import csv_table, plain_table
+from runner.tools.show import Preview, preview
 from tests.support import (
     AS_OF,
     ROOT,
@@ -201,7 +202,7 @@ def test_a_terminal_gets_a_table_or_records_if_it_is_narrow(
     import pty
 
     mine, theirs = pty.openpty()
-    program = "from runner.cli import main; main()"
+    program = "from runner.cli.app import main; main()"
     arguments = ["show", "layer3_profiles", *map(str, options), "--limit", "2"]
     environment = {**os.environ, "COLUMNS": str(columns), "TERM": "xterm", "NO_COLOR": "1"}
     running = subprocess.Popen(

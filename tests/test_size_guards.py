@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from runner.cli import app
+from runner.cli.app import app
 from runner.errors import ProjectError
-from runner.guard_properties import SizeGuard
-from runner.history import runs
-from runner.loading import load_project
-from runner.results import RunResult
-from runner.size_guards import what_is_wrong
+from runner.files.document import RunResult
+from runner.files.history import runs
+from runner.project.audience import SizeGuard
+from runner.project.load import load_project
+from runner.runs.size_guards import what_is_wrong
 from tests.support import Database, csv_files, run_project, tiny_project
 
 SIZES = """

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.errors import ProjectError
-from runner.mapped_sql import MappedSql, joined
-from runner.parameters import CheckedParameters
-from runner.project import Model, Project
-from runner.sqlcheck import check_select
-from runner.sqltokens import UnclosedError, tokens
-from runner.templating import RenderedModel, render
+from runner.project.nodes import Model, Project
+from runner.project.parameters import CheckedParameters
+from runner.sql.check import check_select
+from runner.sql.render import RenderedModel, render
+from runner.sql.source_map import MappedSql, joined
+from runner.sql.tokens import UnclosedError, tokens
 from tests.support import AS_OF, Database
 
 PATH = Path("models/x.sql")

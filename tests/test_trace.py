@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 
 from runner.errors import ProjectError, UsageError
-from runner.loading import load_project
-from runner.traces import Answer, Trace
-from runner.tracing import trace
-from runner.verdicts import answer_json, answer_text, verdict
+from runner.project.load import load_project
+from runner.tools.trace.text import answer_json, answer_text, verdict
+from runner.tools.trace.trace import Answer, Trace, trace
 from tests.support import (
     AS_OF,
     GOLDEN,
@@ -467,7 +466,7 @@ def test_a_user_that_the_keys_type_does_not_know_is_refused(database: Database) 
 
 @pytest.mark.parametrize("user", ["", "   ", "a\nb", "a\0b", "\udcff"])
 def test_an_empty_or_unprintable_user_is_refused_before_connecting(user: str) -> None:
-    from runner.profiles import Target
+    from runner.project.targets import Target
 
     nowhere = Target(name="nowhere", type="postgres", host="/nowhere")
     with pytest.raises(UsageError, match="is empty or not printable"):

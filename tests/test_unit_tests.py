@@ -12,10 +12,10 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from runner.cli import app
-from runner.loading import load_project
-from runner.profiles import Target
-from runner.unit_tests import CaseResult, run_unit_tests
+from runner.cli.app import app
+from runner.project.load import load_project
+from runner.project.targets import Target
+from runner.tools.unit_tests.unit_tests import CaseResult, run_unit_tests
 from tests.support import ROOT, Database, shipped_project, tiny_project
 
 SOURCES = """

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from runner.embedded import binaries
+from runner.demo.server import binaries
 
 ROOT = Path(__file__).parent.parent.parent
 AUDIENCES = str(Path(sys.executable).parent / "audiences")

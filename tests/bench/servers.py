@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from runner.embedded import EmbeddedServer
+from runner.demo.server import EmbeddedServer
 from tests.bench.processes import ROOT, measured, phase, psql
 
-SCHEMA = ROOT / "runner" / "demo_schema.sql"
+SCHEMA = ROOT / "runner" / "demo" / "schema.sql"
 MARKETPLACE = Path(__file__).parent / "marketplace.sql"
 
 

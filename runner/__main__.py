@@ -1,0 +1,5 @@
+"""`python -m runner` is the `audiences` command."""
+
+from runner.cli.app import main
+
+main()

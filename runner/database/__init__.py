@@ -1,0 +1,5 @@
+"""One session on one server: connecting, the read-only snapshot, retries, errors in words, and the
+indexes that the server has.
+
+Never here: what a model means.
+"""

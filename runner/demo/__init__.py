@@ -1,0 +1,4 @@
+"""The embedded PostgreSQL server and its made-up marketplace.
+
+Never here: anything that a run on a real target needs.
+"""

@@ -1,0 +1,5 @@
+"""The output folder: the grammar of file names, the run document, a run's claim on its second, and
+reading it all back: verify, history, clean, CSV records.
+
+Never here: a server.
+"""

@@ -1,0 +1,303 @@
+"""What an audience's YAML may contain: parameters, rules, window, outputs, funnel, trace and size
+guards. These frozen classes are both the file format and the values that the runner uses."""
+
+from __future__ import annotations
+
+import math
+import re
+from string import Formatter
+from typing import Literal
+
+from jinja2 import TemplateSyntaxError
+from jinja2.sandbox import SandboxedEnvironment
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from runner.errors import did_you_mean
+from runner.project.yaml import StrictModel
+
+
+class SizeGuard(StrictModel):
+    """How many rows a production file may have; outside, it is not published.
+
+    `minimum_rows` and `maximum_rows` are absolute. `change_percent` is the most by which the rows
+    may differ from the median of the newest `runs` published runs with the same parameters; a
+    difference of up to `slack_rows` is always allowed, so that small files may vary.
+    """
+
+    minimum_rows: int = Field(default=0, ge=0)
+    maximum_rows: int | None = Field(default=None, ge=0)
+    change_percent: int | float | None = Field(default=50, gt=0)
+    runs: int = Field(default=10, ge=1, le=1000)
+    slack_rows: int = Field(default=20, ge=0)
+
+    @model_validator(mode="after")
+    def _is_a_range(self) -> SizeGuard:
+        if self.maximum_rows is not None and self.maximum_rows < self.minimum_rows:
+            raise ValueError("maximum_rows is less than minimum_rows")
+        return self
+
+
+IDENTIFIER = r"^[a-z_][a-z0-9_]{0,49}$"
+"""Model names: safe unquoted, and short enough for PostgreSQL's 63 bytes with our prefix."""
+
+
+class Parameter(StrictModel):
+    """A value that models read with `var()`: type, default, bounds (all in its own unit).
+
+    `hours` takes fractions. `text` needs `choices` or a `pattern` that the whole text must match.
+    """
+
+    name: str = Field(pattern=IDENTIFIER)
+    type: Literal["hours", "integer", "number", "boolean", "text"]
+    default: int | float | bool | str
+    description: str = Field(min_length=1)
+    unit: str | None = None
+    above: int | float | None = None
+    below: int | float | None = None
+    minimum: int | float | None = None
+    maximum: int | float | None = None
+    choices: list[str] | None = None
+    pattern: str | None = None
+
+    @field_validator("above", "below", "minimum", "maximum")
+    @classmethod
+    def _is_finite(cls, bound: float | None) -> float | None:
+        if bound is not None and not math.isfinite(bound):
+            raise ValueError("a bound is a finite number")
+        return bound
+
+    @field_validator("pattern")
+    @classmethod
+    def _is_a_pattern(cls, pattern: str | None) -> str | None:
+        try:
+            re.compile(pattern or "")
+        except re.error as problem:
+            raise ValueError(f"{pattern!r} is no regular expression: {problem}") from None
+        return pattern
+
+    @model_validator(mode="after")
+    def _text_is_bounded(self) -> Parameter:
+        if self.type == "text" and self.choices is None and self.pattern is None:
+            raise ValueError(f"text parameter {self.name!r} needs choices or a pattern")
+        return self
+
+    @property
+    def bounds(self) -> str:
+        """The bounds in words, '' if there are none."""
+        limits = [("> ", self.above), (">= ", self.minimum), ("< ", self.below)]
+        words = [f"{sign}{limit}" for sign, limit in limits if limit is not None]
+        words += [f"<= {self.maximum}"] if self.maximum is not None else []
+        words += [f"one of {', '.join(self.choices)}"] if self.choices else []
+        words += [f"matching {self.pattern}"] if self.pattern else []
+        return " and ".join(words)
+
+
+class Rule(StrictModel):
+    """What parameters must be to each other: a Jinja expression, and what to say if it is not."""
+
+    must: str
+    message: str
+
+
+class WindowDefinition(StrictModel):
+    """The window's two instants as Jinja expressions: hours before the as-of time."""
+
+    start_hours_ago: str
+    end_hours_ago: str
+
+
+class FunnelStep(StrictModel):
+    """A count for the result: rows of a model, per value of `by`, where boolean columns hold."""
+
+    label: str
+    model: str
+    by: str | None = None
+    where: list[str] = []
+
+
+class Output(StrictModel):
+    """One audience type: its final model, its file, its columns in order, its row order.
+
+    A text in a column of `escape_formulas` that a spreadsheet would take for a formula gets a
+    single quote in front, as OWASP advises against CSV injection. `size_guard: false` lets any
+    number of rows through.
+    """
+
+    audience_type: str = Field(pattern=IDENTIFIER)
+    model: str
+    file: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,99}$")
+    columns: list[str] = Field(min_length=1)
+    order_by: list[str] = Field(min_length=1)
+    escape_formulas: list[str] = []
+    size_guard: SizeGuard | Literal[False] = SizeGuard()
+
+    @field_validator("order_by")
+    @classmethod
+    def _are_columns(cls, order_by: list[str]) -> list[str]:
+        for item in order_by:
+            words = item.split()
+            if not 1 <= len(words) <= 2 or words[1:] not in ([], ["asc"], ["desc"]):
+                raise ValueError(f"{item!r} is not a column name, with asc or desc behind it")
+        return order_by
+
+    @model_validator(mode="after")
+    def _escapes_its_own_columns(self) -> Output:
+        for column in self.escape_formulas:
+            if column not in self.columns:
+                raise ValueError(
+                    f"escape_formulas names {column!r}, which is none of the columns; "
+                    f"{did_you_mean(column, self.columns)}"
+                )
+        return self
+
+    def file_name(self, timestamp: str, *, is_test: bool) -> str:
+        """The name of its production or test file; nobody else makes one."""
+        return f"{self.labels[is_test]}_{timestamp}.csv"
+
+    @property
+    def labels(self) -> tuple[str, str]:
+        """The names of its files without the time."""
+        return self.file, f"{self.file}_TEST"
+
+    @property
+    def ordering(self) -> list[tuple[str, str]]:
+        """Pairs of column and direction."""
+        split = [item.split() for item in self.order_by]
+        return [(words[0], words[1] if len(words) == 2 else "asc") for words in split]
+
+
+class TestRow(StrictModel):
+    """The one row of every test file, column by column."""
+
+    test_user: dict[str, str]
+    run_start: list[str] = []
+    placeholders: dict[str, str]
+
+    @field_validator("test_user", "placeholders")
+    @classmethod
+    def _on_one_line(cls, values: dict[str, str]) -> dict[str, str]:
+        for column, value in values.items():
+            if not value.isprintable():
+                raise ValueError(f"{column}: a value must be printable and on one line")
+        return values
+
+    @property
+    def columns(self) -> list[str]:
+        return [*self.test_user, *self.run_start, *self.placeholders]
+
+
+class KeySource(StrictModel):
+    """The source column that knows every value of the audience's key, dead ones included."""
+
+    source: str
+    table: str
+    column: str
+
+
+class TraceReason(StrictModel):
+    """What `trace` says of a user or row that a model leaves out, or, with `column`, of a row in
+    which that boolean is not true: Jinja over parameters, window and, with `column`, `row`."""
+
+    model: str
+    column: str | None = None
+    says: str = Field(min_length=1)
+
+    @field_validator("says")
+    @classmethod
+    def _is_jinja(cls, says: str) -> str:
+        try:
+            SandboxedEnvironment().parse(says)
+        except TemplateSyntaxError as problem:
+            raise ValueError(f"{says!r} is no Jinja: {problem.message}") from None
+        return says
+
+
+class TraceDefinition(StrictModel):
+    """What `trace` may know beside the models.
+
+    `widen` gives parameters under which the activity model shows what lies outside the window,
+    `time` is its column that the window looks at.
+    """
+
+    key_source: KeySource | None = None
+    time: str | None = None
+    widen: dict[str, int | float | bool | str] = {}
+    reasons: list[TraceReason] = []
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> TraceDefinition:
+        if bool(self.widen) != bool(self.time):
+            raise ValueError("widen and time go together: what to look at, and where its time is")
+        return self
+
+
+class Legacy(StrictModel):
+    """The old engine's command: words, without a shell, with {placeholders} for parameters,
+    {as_of} and {output_dir}. `{{` and `}}` stand for braces."""
+
+    command: list[str] = Field(min_length=1)
+    timeout: str = Field(default="30min", pattern=r"^[1-9]\d{0,5}(s|min|h)$")
+
+    @field_validator("command")
+    @classmethod
+    def _can_be_filled(cls, command: list[str]) -> list[str]:
+        for word in command:
+            if not word.isprintable() or not all(map(_is_plain, Formatter().parse(word))):
+                raise ValueError(f"{word!r} is no word with {{placeholders}}")
+        if not command[0] or _placeholders(command[:1]):
+            raise ValueError("its first word names the program")
+        if "output_dir" not in _placeholders(command):
+            raise ValueError("it must be told where to write: put {output_dir} into it")
+        return command
+
+    @property
+    def placeholders(self) -> set[str]:
+        return _placeholders(self.command)
+
+    @property
+    def timeout_seconds(self) -> int:
+        number = self.timeout.rstrip("sminh")
+        return int(number) * {"s": 1, "min": 60, "h": 3600}[self.timeout.removeprefix(number)]
+
+
+def _is_plain(part: tuple[str, str | None, str | None, str | None]) -> bool:
+    _, name, format_spec, conversion = part
+    return name is None or bool(re.fullmatch(IDENTIFIER, name) and not (format_spec or conversion))
+
+
+def _placeholders(command: list[str]) -> set[str]:
+    return {name for word in command for _, name, _, _ in Formatter().parse(word) if name}
+
+
+class Audience(StrictModel):
+    """What one run makes: parameters, outputs, test row, funnel. A new one needs no Python.
+
+    `key` is the column that says whose a row is, in every model that has it; in files it names a
+    user once in each and in one file only.
+    """
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
+    description: str = Field(min_length=1)
+    aliases: list[str] = []
+    parameters: list[Parameter] = []
+    rules: list[Rule] = []
+    window: WindowDefinition | None = None
+    key: str = Field(default="user_id", min_length=1)
+    activity_model: str
+    trace: TraceDefinition = TraceDefinition()
+    funnel: list[FunnelStep] = []
+    line_ending: Literal["lf", "crlf"] = "lf"
+    outputs: list[Output] = Field(min_length=1)
+    test_row: TestRow
+    legacy: Legacy | None = None
+
+    @field_validator("legacy")
+    @classmethod
+    def _names_parameters(cls, legacy: Legacy | None, info: ValidationInfo) -> Legacy | None:
+        known = {one.name for one in info.data.get("parameters", [])} | {"as_of", "output_dir"}
+        for name in sorted(legacy.placeholders - known if legacy else ()):
+            raise ValueError(f"{{{name}}} is no parameter; {did_you_mean(name, known)}")
+        return legacy
+
+    def parameter(self, name: str) -> Parameter | None:
+        return next((one for one in self.parameters if one.name == name), None)

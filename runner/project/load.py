@@ -1,0 +1,334 @@
+"""models/ -> a Project whose names have all been checked against each other."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from runner.errors import Location, ProjectError, did_you_mean
+from runner.project.audience import IDENTIFIER, Audience, KeySource, Output
+from runner.project.nodes import MODELS_FOLDER, SINGULAR_TESTS_FOLDER, Model, Project, Source, files
+from runner.project.properties import (
+    IndexDeclaration,
+    ModelProperties,
+    Properties,
+    SourceDefinition,
+    SourceTable,
+)
+from runner.project.unit_test import unit_cases
+from runner.project.yaml import Loc, YamlDocument, read_yaml, validated
+
+
+def check_column(project: Project, model: str, column: str, where: Location) -> None:
+    """A column must be among those that its model describes, if it describes any."""
+    properties = project.models[model].properties
+    described = [one.name for one in properties.columns] if properties else []
+    if described and column not in described:
+        raise ProjectError(
+            f"model {model} describes no column {column!r}",
+            where=where,
+            mend=did_you_mean(column, described),
+        )
+
+
+def check_trace(project: Project, audience: Audience) -> None:
+    """What `trace:` names must be there: columns, models, parameters, a source's column."""
+    trace = audience.trace
+    if trace.time is not None:
+        where = project.audience_location(audience, "trace", "time")
+        check_column(project, audience.activity_model, trace.time, where)
+    for name in trace.widen:
+        if audience.parameter(name) is None:
+            raise ProjectError(
+                f"audience {audience.name} has no parameter {name!r}",
+                where=project.audience_location(audience, "trace", "widen", name),
+                mend=did_you_mean(name, [one.name for one in audience.parameters]),
+            )
+    for index, reason in enumerate(trace.reasons):
+        where = project.audience_location(audience, "trace", "reasons", index)
+        if reason.model not in project.models:
+            mend = did_you_mean(reason.model, project.models)
+            raise ProjectError(f"there is no model {reason.model!r}", where=where, mend=mend)
+        if reason.column is not None:
+            check_column(project, reason.model, reason.column, where)
+    if trace.key_source is not None:
+        where = project.audience_location(audience, "trace", "key_source")
+        _check_source_column(project, trace.key_source, where)
+
+
+def _check_source_column(project: Project, wanted: KeySource, where: Location) -> None:
+    source = project.sources.get((wanted.source, wanted.table))
+    if source is None:
+        raise ProjectError(
+            f"there is no source table {wanted.source}.{wanted.table}",
+            where=where,
+            mend=did_you_mean(
+                f"{wanted.source}.{wanted.table}", [".".join(key) for key in project.sources]
+            ),
+        )
+    columns = [name for name, _ in source.columns]
+    if wanted.column not in columns:
+        raise ProjectError(
+            f"source table {wanted.source}.{wanted.table} declares no column {wanted.column!r}",
+            where=where,
+            mend=did_you_mean(wanted.column, columns),
+        )
+
+
+def load_project(project_dir: Path) -> Project:
+    """Read `project_dir`/models. Raises `ProjectError` for the first thing wrong in it."""
+    folder = project_dir / MODELS_FOLDER
+    if not os.path.isdir(folder):  # noqa: PTH112  (a Path raises if its name is too long)
+        raise ProjectError(
+            "there is no models folder here",
+            where=Location(folder),
+            mend="run in the project's folder, or name it with --project-dir",
+        )
+    documents = tuple(
+        read_yaml(path, path.relative_to(project_dir), ProjectError)
+        for path in files(folder, ".yml", ".yaml")
+    )
+    parts = [(document, validated(document, Properties, ProjectError)) for document in documents]
+    models, sources = _models(project_dir, folder, parts), _sources(parts)
+    unit_tests = [(document, properties.unit_tests) for document, properties in parts]
+    project = Project(
+        root=project_dir,
+        models=models,
+        singular_tests=_singular_tests(project_dir, models),
+        sources=sources,
+        audiences=_audiences(parts),
+        documents=documents,
+        unit_cases=unit_cases(unit_tests, models, sources),
+    )
+    for audience in project.audiences.values():
+        _check_audience(project, audience)
+    return project
+
+
+Parts = Iterable[tuple[YamlDocument, Properties]]
+
+
+def _models(root: Path, folder: Path, parts: Parts) -> dict[str, Model]:
+    described = _described(parts)
+    models: dict[str, Model] = {}
+    for file in files(folder, ".sql"):
+        path, name = file.relative_to(root), file.stem
+        if name in models:
+            raise ProjectError(
+                f"there are two models {name!r}",
+                where=Location(path),
+                looked_at=f"the other is {models[name].path}",
+                mend="rename one file: names are unique in the project",
+            )
+        if not re.fullmatch(IDENTIFIER, name):
+            raise ProjectError(
+                f"{name!r} cannot name a model",
+                where=Location(path),
+                mend="use lower case letters, digits and _, at most 50",
+            )
+        properties, _ = described.pop(name, (None, None))
+        models[name] = Model(name, path, _read_text(file, path), properties)
+    for name, (_, where) in described.items():
+        raise ProjectError(
+            f"there is no file {name}.sql for this model",
+            where=where,
+            mend=did_you_mean(name, models),
+        )
+    return models
+
+
+def _singular_tests(root: Path, models: dict[str, Model]) -> dict[str, Model]:
+    """Every .sql file of the tests' folder, by name; a test may not bear a model's name."""
+    tests: dict[str, Model] = {}
+    for file in files(root / SINGULAR_TESTS_FOLDER, ".sql"):
+        path, name = file.relative_to(root), file.stem
+        if name in tests or name in models or not re.fullmatch(IDENTIFIER, name):
+            raise ProjectError(
+                f"{name!r} cannot name a data test",
+                where=Location(path),
+                mend="use lower case letters, digits and _, at most 50, and no name twice",
+            )
+        tests[name] = Model(name, path, _read_text(file, path), is_test=True)
+    return tests
+
+
+def _described(parts: Parts) -> dict[str, tuple[ModelProperties, Location]]:
+    found: dict[str, tuple[ModelProperties, Location]] = {}
+    for document, properties in parts:
+        for index, model in enumerate(properties.models):
+            where = document.location(("models", index, "name"))
+            if model.name in found:
+                other = f"the other is {found[model.name][1]}"
+                raise ProjectError(
+                    f"model {model.name!r} is described twice", where=where, looked_at=other
+                )
+            found[model.name] = (model, where)
+    return found
+
+
+def _read_text(file: Path, path: Path) -> str:
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as problem:
+        raise ProjectError(
+            f"cannot be read as UTF-8 text: {problem}", where=Location(path), mend="see to the file"
+        ) from None
+    if any(character in text for character in "\0\x01\x02"):
+        raise ProjectError("holds control characters", where=Location(path), mend="remove them")
+    return text
+
+
+def _sources(parts: Parts) -> dict[tuple[str, str], Source]:
+    sources: dict[tuple[str, str], Source] = {}
+    for document, properties in parts:
+        for index, definition in enumerate(properties.sources):
+            for source in _tables(document, ("sources", index), definition):
+                key = (source.source_name, source.table)
+                if key in sources:
+                    raise ProjectError(
+                        f"source table {'.'.join(key)} is declared twice",
+                        where=source.location,
+                        looked_at=f"the other is {sources[key].location}",
+                    )
+                sources[key] = source
+    return sources
+
+
+def _tables(document: YamlDocument, at: Loc, definition: SourceDefinition) -> Iterator[Source]:
+    for index, table in enumerate(definition.tables):
+        columns = tuple((column.name, column.data_type) for column in table.columns)
+        where = document.location((*at, "tables", index))
+        yield Source(
+            source_name=definition.name,
+            schema=definition.db_schema,
+            table=table.name,
+            columns=columns,
+            location=where,
+            personal=table.personal,
+            indexes=tuple(_indexes(document, (*at, "tables", index), table)),
+        )
+
+
+def _indexes(
+    document: YamlDocument, at: Loc, table: SourceTable
+) -> Iterator[tuple[IndexDeclaration, Location]]:
+    known = [column.name for column in table.columns]
+    for number, declared in enumerate(table.config.meta.indexes):
+        where = document.location((*at, "config", "meta", "indexes", number))
+        for column in (*declared.columns, *declared.where):
+            if column not in known:
+                raise ProjectError(
+                    f"an index of {table.name} names {column!r}, which is no column listed here",
+                    where=where,
+                    mend=did_you_mean(column, known),
+                )
+        yield declared, where
+
+
+def _audiences(parts: Parts) -> dict[str, Audience]:
+    audiences: dict[str, Audience] = {}
+    taken: dict[str, Location] = {}
+    files_of: dict[str, str] = {}
+    for document, properties in parts:
+        for index, audience in enumerate(properties.audiences):
+            where = document.location(("audiences", index, "name"))
+            for name in (audience.name, *audience.aliases):
+                if name in taken:
+                    raise ProjectError(
+                        f"two audiences answer to {name!r}",
+                        where=where,
+                        looked_at=f"the other is {taken[name]}",
+                    )
+                taken[name] = where
+            for output in audience.outputs:
+                _claim_file(files_of, output.file, audience.name, where)
+            audiences[audience.name] = audience
+    return audiences
+
+
+def _claim_file(files_of: dict[str, str], file: str, audience: str, where: Location) -> None:
+    """Two audiences may not write files of one name into one folder."""
+    owner = files_of.setdefault(file, audience)
+    if owner != audience:
+        raise ProjectError(
+            f"file {file!r} is written by audience {owner!r} too", where=where, mend="rename one"
+        )
+
+
+def _check_audience(project: Project, audience: Audience) -> None:
+    """What the parts of an audience must be to each other and to the models."""
+    named: list[tuple[str, Loc]] = [(audience.activity_model, ("activity_model",))]
+    named += [(step.model, ("funnel", i, "model")) for i, step in enumerate(audience.funnel)]
+    named += [(one.model, ("outputs", i, "model")) for i, one in enumerate(audience.outputs)]
+    for name, below in named:
+        if name not in project.models:
+            raise ProjectError(
+                f"there is no model {name!r}",
+                where=project.audience_location(audience, *below),
+                mend=did_you_mean(name, project.models),
+            )
+    for key, attribute in (
+        ("parameters", "name"),
+        ("outputs", "audience_type"),
+        ("outputs", "file"),
+    ):
+        _check_unique(project, audience, key, attribute)
+    for index, step in enumerate(audience.funnel):
+        for column in [step.by, *step.where] if step.by else step.where:
+            where = project.audience_location(audience, "funnel", index)
+            check_column(project, step.model, column, where)
+    for index, output in enumerate(audience.outputs):
+        for key, columns in (("columns", output.columns), ("order_by", dict(output.ordering))):
+            where = project.audience_location(audience, "outputs", index, key)
+            for column in columns:
+                check_column(project, output.model, column, where)
+        _check_test_row(project, audience, index, output)
+        if audience.key not in output.columns:
+            raise ProjectError(
+                f"the file of {output.audience_type} lacks the key {audience.key!r}",
+                where=project.audience_location(audience, "outputs", index, "columns"),
+                mend="add it to the columns, or name another key: of the audience",
+            )
+    check_trace(project, audience)
+    used = {column for output in audience.outputs for column in output.columns}
+    for column in audience.test_row.columns:
+        if column not in used:
+            raise ProjectError(
+                f"test_row names {column!r}, which is no column of any output",
+                where=project.audience_location(audience, "test_row"),
+                mend=did_you_mean(column, used),
+            )
+
+
+def _check_unique(project: Project, audience: Audience, key: str, attribute: str) -> None:
+    values = [getattr(item, attribute) for item in getattr(audience, key)]
+    for index, value in enumerate(values):
+        if value in values[:index]:
+            raise ProjectError(
+                f"two {key} have the {attribute} {value!r}",
+                where=project.audience_location(audience, key, index, attribute),
+            )
+
+
+def _check_test_row(project: Project, audience: Audience, index: int, output: Output) -> None:
+    """Each column of a file has exactly one value for its test file, and nobody's own there."""
+    where = project.audience_location(audience, "outputs", index, "columns")
+    covered = audience.test_row.columns
+    properties = project.models[output.model].properties
+    personal = properties.personal if properties else frozenset()
+    for column in output.columns:
+        times = covered.count(column) if output.columns.count(column) == 1 else 0
+        if times != 1:
+            raise ProjectError(
+                f"{output.audience_type} and test_row must name column {column!r} once each",
+                where=where,
+                mend="in test_row: under test_user, run_start or placeholders",
+            )
+        if column in audience.test_row.placeholders and column in personal:
+            raise ProjectError(
+                f"the test file would show a real user's {column!r}, which is personal",
+                where=project.audience_location(audience, "test_row", "placeholders", column),
+                mend="give it a value under test_user",
+            )

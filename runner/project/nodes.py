@@ -1,0 +1,140 @@
+"""What models/ holds, as frozen values: models, sources and audiences, and how SQL names them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from runner.errors import Location, UsageError, did_you_mean
+from runner.project.audience import Audience
+from runner.project.properties import IndexDeclaration, ModelProperties
+from runner.project.unit_test import UnitCase
+from runner.project.yaml import YamlDocument
+
+MODELS_FOLDER = "models"
+SINGULAR_TESTS_FOLDER = "tests/data_tests"
+"""Outside of models, where dbt would take each of them for a model (its `test-paths`)."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """One .sql file: a model, or a singular test of models. It alone knows the names that its
+    rows go by in SQL."""
+
+    name: str
+    path: Path
+    source_text: str = field(repr=False)
+    properties: ModelProperties | None = field(default=None, repr=False)
+    is_test: bool = False
+
+    @property
+    def location(self) -> Location:
+        return Location(self.path)
+
+    def location_at(self, offset: int) -> Location:
+        """The place of a character of the source, from 0."""
+        start = self.source_text.rfind("\n", 0, offset) + 1
+        line = self.source_text.count("\n", 0, offset) + 1
+        return Location(self.path, line, offset - start + 1, self.source_text)
+
+    @property
+    def temp_relation(self) -> str:
+        return f"pg_temp.{self.name}"
+
+    @property
+    def cte_name(self) -> str:
+        return f"__cte__{self.name}"
+
+    @property
+    def materialized(self) -> str | None:
+        return self.properties.config.materialized if self.properties else None
+
+
+@dataclass(frozen=True)
+class Source:
+    """One table of the application."""
+
+    source_name: str
+    schema: str
+    table: str
+    columns: tuple[tuple[str, str | None], ...]
+    location: Location
+    personal: frozenset[str] = frozenset()
+    indexes: tuple[tuple[IndexDeclaration, Location], ...] = ()
+
+    @property
+    def relation(self) -> str:
+        return f"{quoted(self.schema)}.{quoted(self.table)}"
+
+
+@dataclass(frozen=True)
+class Project:
+    """All that models/ holds. Model names are unique; audiences answer to aliases too."""
+
+    root: Path
+    models: dict[str, Model]
+    sources: dict[tuple[str, str], Source]
+    audiences: dict[str, Audience]
+    documents: tuple[YamlDocument, ...] = field(repr=False)
+    unit_cases: tuple[UnitCase, ...] = field(default=(), repr=False)
+    singular_tests: dict[str, Model] = field(default_factory=dict)
+
+    def audience(self, name: str) -> Audience:
+        """The audience of that name or alias. Raises `UsageError` with the closest names."""
+        for audience in self.audiences.values():
+            if name == audience.name or name in audience.aliases:
+                return audience
+        known = [alias for one in self.audiences.values() for alias in (one.name, *one.aliases)]
+        raise UsageError(
+            f"there is no audience {name!r}", mend=f"{did_you_mean(name, known)} (audiences list)"
+        )
+
+    def model(self, name: str) -> Model:
+        """The model of that name. Raises `UsageError` with the closest names."""
+        if name not in self.models:
+            raise UsageError(f"there is no model {name!r}", mend=did_you_mean(name, self.models))
+        return self.models[name]
+
+    def properties_location(self, model: str, *below: str | int) -> Location:
+        """The place in YAML that describes a model, or of something below it."""
+        for document in self.documents:
+            for index, candidate in enumerate((document.data or {}).get("models") or []):
+                if candidate.get("name") == model:
+                    return document.location(("models", index, *below))
+        raise KeyError(model)
+
+    def audience_location(self, audience: Audience, *below: str | int) -> Location:
+        """The place in YAML of an audience, or of something below it."""
+        for document in self.documents:
+            for index, candidate in enumerate((document.data or {}).get("audiences") or []):
+                if candidate.get("name") == audience.name:
+                    return document.location(("audiences", index, *below))
+        raise KeyError(audience.name)
+
+    @cached_property
+    def models_hash(self) -> str:
+        """sha256 over path and content of every file that decides what a run does."""
+        digest = hashlib.sha256()
+        found = files(self.root / MODELS_FOLDER, ".sql", ".yml", ".yaml")
+        for path in found + files(self.root / SINGULAR_TESTS_FOLDER, ".sql"):
+            digest.update(os.fsencode(path.relative_to(self.root).as_posix()) + b"\0")
+            digest.update(path.read_bytes() + b"\0")
+        return digest.hexdigest()
+
+
+def quoted(identifier: str) -> str:
+    """`identifier` as PostgreSQL quotes names."""
+    return '"' + identifier.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """`text` as PostgreSQL quotes texts."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def files(folder: Path, *endings: str) -> list[Path]:
+    """The files below a folder that end so, in order."""
+    return sorted(path for path in folder.rglob("*") if path.suffix in endings and path.is_file())

@@ -1,0 +1,190 @@
+"""Runs data tests on a session that holds an audience's models, and says what they found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from runner.database.session import Session
+from runner.database.snapshot import Workspace, opened
+from runner.errors import DatabaseError, DataTestError
+from runner.files.document import DataTestResult
+from runner.project.audience import Output
+from runner.project.targets import Target
+from runner.sql.compile import CompiledAudience
+from runner.sql.data_tests import DataTest, chosen, failing_rows, tests_of
+from runner.sql.source_map import MappedSql, joined
+
+MOST_ROWS = 20
+"""Failing rows to show of one test."""
+
+
+@dataclass(frozen=True)
+class FailingRows:
+    """The first rows that fail a test, for whoever asked to see them."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]
+
+
+@dataclass(frozen=True)
+class TestReport:
+    """All data tests of an audience, run without exporting anything."""
+
+    results: tuple[DataTestResult, ...]
+    rows: dict[str, FailingRows]
+
+    @property
+    def success(self) -> bool:
+        return all(found.status != "error" for found in self.results)
+
+
+def run_data_tests(
+    compiled: CompiledAudience, target: Target, names: Iterable[str], *, shows_rows: bool
+) -> TestReport:
+    """Make the models in a snapshot and run the tests named, all without names; export nothing.
+
+    Raises `UsageError` for an unknown name, `DatabaseError` if a model cannot be made. A test that
+    the server refuses is in the report as an error, and the others go on.
+    """
+    chosen(tests_of(compiled), names := tuple(names))  # before anything is connected to
+    with opened(compiled, target) as workspace:
+        tests = chosen(tests_of(workspace.compiled), names)
+        workspace.fill(name for test in tests for name in test.reads)
+        results = [found for group in by_model(tests) for found in attempted(workspace, group)]
+        if not names:
+            results = [*_columns(workspace), *results]
+        rows = _rows(workspace, tests, results) if shows_rows else {}
+    return TestReport(tuple(results), rows)
+
+
+def attempted(workspace: Workspace, tests: list[DataTest]) -> list[DataTestResult]:
+    """Together if they can be; else one by one, to tell which the server refuses."""
+    try:
+        with workspace.session.savepoint():
+            return evaluate(workspace.session, workspace.compiled, tests)
+    except DatabaseError as problem:
+        if problem.is_transient:
+            raise  # the session is lost, or must begin anew
+        if len(tests) == 1:
+            return [_judged(tests[0], 0, error=str(problem))]
+        return [found for test in tests for found in attempted(workspace, [test])]
+
+
+def _columns(workspace: Workspace) -> Iterator[DataTestResult]:
+    for output in workspace.compiled.audience.outputs:
+        yield columns_result(workspace.session, workspace.compiled, output)
+
+
+def _rows(
+    workspace: Workspace, tests: Iterable[DataTest], results: Iterable[DataTestResult]
+) -> dict[str, FailingRows]:
+    failed = {found.name for found in results if found.failures}
+    shown = {}
+    for test in tests:
+        if test.name in failed:
+            select = joined(failing_rows(workspace.compiled, test), f"\nlimit {MOST_ROWS}")
+            columns, rows = workspace.session.table(select, test.location)
+            shown[test.name] = FailingRows(tuple(columns), tuple(tuple(row) for row in rows))
+    return shown
+
+
+def columns_result(session: Session, compiled: CompiledAudience, output: Output) -> DataTestResult:
+    """Whether a file's model has the columns that its description says, in that order."""
+    where = compiled.project.models[output.model].location
+    rows = joined("select * from (", compiled.rows_of(output.model), ") as contract limit 0")
+    columns, _ = session.table(rows, where)
+    wrong = _wrong_columns(compiled, output, columns)
+    return DataTestResult(
+        name=f"columns_{output.model}",
+        reads=(output.model,),
+        column=None,
+        status="error" if wrong else "pass",
+        failures=0,
+        location=compiled.columns_location(output),
+        audience_types=(output.audience_type,),
+        error=wrong,
+    )
+
+
+def _wrong_columns(compiled: CompiledAudience, output: Output, actual: Sequence[str]) -> str | None:
+    """What is wrong with the columns of a file's model, None if they are as the contract says.
+
+    The contract is the model's described columns, in order; without a description, the columns of
+    the file in theirs.
+    """
+    properties = compiled.project.models[output.model].properties
+    described = [column.identifier for column in properties.columns] if properties else []
+    wanted = described or output.columns
+    found = list(actual) if described else [name for name in actual if name in wanted]
+    if found == wanted:
+        return None
+    return f"{output.model} has the columns {', '.join(actual)}, not {', '.join(wanted)}"
+
+
+def refuse_failed(compiled: CompiledAudience, results: Iterable[DataTestResult]) -> None:
+    """Raises `DataTestError`, which names all tests that failed, if one of severity error did."""
+    failed = [found for found in results if found.status == "error"]
+    if failed:
+        others = [f"{one.name} ({one.location}): {one.in_words}" for one in failed[1:]]
+        raise DataTestError(
+            f"data test {failed[0].name} fails: {failed[0].in_words}",
+            where=failed[0].location,
+            looked_at=f"so do {', '.join(others)}" if others else None,
+            mend=f"see the rows: audiences test {compiled.audience.name} --select "
+            f"{failed[0].name} --show-rows",
+        )
+
+
+def evaluate(
+    session: Session, compiled: CompiledAudience, tests: Sequence[DataTest]
+) -> list[DataTestResult]:
+    """Run tests of one model, or one singular test, in one statement: the model is read once.
+
+    Raises `DatabaseError` at the line of the test that the server refuses.
+    """
+    counts = session.rows(count_all(compiled, tests), tests[0].location)
+    return [_judged(test, count) for test, (_, count) in zip(tests, sorted(counts), strict=True)]
+
+
+def by_model(tests: Iterable[DataTest]) -> Iterator[list[DataTest]]:
+    """Tests that can share a statement: those of one model's rows; a singular test is alone."""
+    shared: dict[str, list[DataTest]] = {}
+    for test in tests:
+        shared.setdefault(test.tested or test.name, []).append(test)
+    yield from shared.values()
+
+
+def count_all(compiled: CompiledAudience, tests: Sequence[DataTest]) -> MappedSql:
+    """One statement that counts the failures of each of them."""
+    model = tests[0].tested
+    shared, rows = MappedSql(""), MappedSql("")
+    if model is not None and model in compiled.tables:
+        rows = compiled.rows_of(model)
+    elif model is not None:
+        # computed once, however many tests there are of it
+        shared = joined("with tested_rows as materialized (", compiled.rows_of(model), ")\n")
+        rows = MappedSql("select * from tested_rows")
+    pieces: list[str | MappedSql] = [shared]
+    for number, test in enumerate(tests):
+        pieces.append("\nunion all\n" if number else "")
+        pieces += [
+            f"select {number} as test, count(*) from (",
+            test.failing(rows),
+            "\n) as failing",
+        ]
+    return joined(*pieces)
+
+
+def _judged(test: DataTest, failures: int, *, error: str | None = None) -> DataTestResult:
+    return DataTestResult(
+        name=test.name,
+        reads=test.reads,
+        column=test.column,
+        status="error" if error else test.config.status(failures),
+        failures=failures,
+        location=test.location,
+        audience_types=tuple(sorted(test.types)),
+        error=error,
+    )

@@ -1,0 +1,252 @@
+"""The old engine: an audience's configured command, run in place of its models.
+
+It writes into a folder of its own below the run's staging folder, so what it leaves half done is
+never published; what it made is copied, counted and hashed, and published under the names that
+any other run gives.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import IO
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr
+
+from runner.clock import Deadline, instant
+from runner.errors import AudienceError, ExportError, Location, UsageError
+from runner.files.claim import Claim
+from runner.files.csv import opened
+from runner.files.document import CsvFile, LegacyCommand
+from runner.files.names import NamedCsv, csv_named
+from runner.project.audience import Audience, Legacy
+from runner.project.audience import Output as OutputFile
+from runner.project.nodes import Project
+from runner.project.parameters import check_parameters
+from runner.project.secrets import hide, redacted
+from runner.project.targets import Target
+from runner.runs.child import Output, run_child
+from runner.runs.export import stream_into
+from runner.runs.log import tell_left_behind, tell_output
+from runner.runs.settings import Settings
+from runner.runs.state import Progress
+from runner.sql.compile import CompiledAudience
+from runner.sql.graph import Graph
+
+OUTPUT_FOLDER = "legacy"
+SHORTEST_SECRET = 6
+"""Shorter values of the environment are words like `true`."""
+_SECRET_NAME = re.compile(r"PASS|SECRET|TOKEN|CREDENTIAL|PRIVATE|_KEY$|DSN", re.IGNORECASE)
+
+
+class LegacyError(AudienceError):
+    """The legacy command failed, was stopped, or wrote no file. Nothing was published."""
+
+
+def without_models(settings: Settings, project: Project, as_of: datetime) -> CompiledAudience:
+    """What a run must know of an audience whose models it does not run: they may be broken.
+
+    Raises `UsageError` if the audience has no legacy command, or one that would pass over
+    something that was asked for.
+    """
+    audience = project.audience(settings.audience)
+    legacy = audience.legacy
+    if legacy is None:
+        raise UsageError(
+            f"AUTOMATION_ENGINE_VERSION is v1, but audience {audience.name} has no legacy command",
+            where=project.audience_location(audience),
+            mend="add legacy: with its command there, or set AUTOMATION_ENGINE_VERSION to v2",
+        )
+    asked = [*settings.parameters, *(["as_of"] if settings.as_of else [])]
+    for name in asked:
+        if audience.parameter(name) or name == "as_of":
+            _check_is_taken(project, audience, legacy, name)
+    if settings.accepted_size is not None:
+        raise UsageError(
+            "the old engine's sizes are not guarded",
+            mend="run without --accept-size",
+        )
+    if settings.is_dry_run:
+        raise UsageError(
+            "the old engine has no dry run: only its command knows what else it does",
+            mend="run without --dry-run into another --output-dir",
+        )
+    parameters = check_parameters(project, audience, settings.parameters, as_of)
+    return CompiledAudience(project, audience, parameters, Graph({}, ()))
+
+
+def _check_is_taken(project: Project, audience: Audience, legacy: Legacy, name: str) -> None:
+    if name not in legacy.placeholders:
+        raise UsageError(
+            f"the legacy command takes no {name}, and would pass over what was given",
+            where=project.audience_location(audience, "legacy", "command"),
+            mend=f"put {{{name}}} into it, or do not give {name}",
+        )
+
+
+def run_legacy(progress: Progress, claim: Claim, deadline: Deadline) -> None:
+    """Run the command, and stage what it made. Raises `LegacyError`, `DeadlinePassed`, and
+    `UsageError` if it cannot be started; its process group is gone in any case."""
+    legacy = progress.compiled.audience.legacy
+    assert legacy is not None, "without_models() has seen to it"
+    folder = _made_folder(claim)
+    hide(_hiding(progress.settings.target, os.environ))
+    command = _filled(legacy, progress, folder)
+    shown = tuple(map(redacted, command))
+    progress.legacy = LegacyCommand(shown, None)
+    output = Output(redacted, tell_output)
+    with progress.step("legacy command", "legacy"):
+        code = _run(progress, command, output, deadline)
+    progress.legacy = LegacyCommand(shown, code)
+    if code != 0:
+        raise LegacyError(
+            f"the legacy command {_ending(code)}",
+            where=_where(progress),
+            looked_at=_last_line(output),
+            mend="see legacy_output in the log",
+        )
+    _collect(progress, claim, folder)
+
+
+def _made_folder(claim: Claim) -> Path:
+    folder = claim.staging.path.resolve() / OUTPUT_FOLDER
+    try:
+        folder.mkdir()
+    except OSError as problem:
+        what = f"cannot be made: {problem.strerror}"
+        raise ExportError(what, where=str(folder)) from None
+    return folder
+
+
+def _filled(legacy: Legacy, progress: Progress, folder: Path) -> list[str]:
+    parameters = progress.compiled.parameters
+    values = {name: _as_word(value) for name, value in parameters.values.items()}
+    values["as_of"] = instant(parameters.as_of)
+    values["output_dir"] = str(folder)
+    return [word.format_map(values) for word in legacy.command]
+
+
+def _as_word(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return format(value, "f") if isinstance(value, Decimal) else str(value)
+
+
+def _run(progress: Progress, command: list[str], output: Output, deadline: Deadline) -> int:
+    where, legacy = _where(progress), progress.compiled.audience.legacy
+    assert legacy is not None, "without_models() has seen to it"
+    seconds = min(legacy.timeout_seconds, deadline.left)
+    try:
+        root = progress.compiled.project.root
+        return run_child(command, root, output, timeout_seconds=seconds)
+    except TimeoutError:
+        deadline.check("running the legacy command")
+        raise LegacyError(
+            f"the legacy command did not end within {legacy.timeout} and was stopped",
+            where=where,
+            looked_at=_last_line(output),
+            mend="raise timeout there if it needs longer",
+        ) from None
+    except OSError as problem:
+        raise UsageError(
+            f"the legacy command cannot be started: {problem.strerror}",
+            where=where,
+            looked_at=f"program {command[0]!r}, started in the project's folder",
+            mend="correct its first word there",
+        ) from None
+
+
+def _last_line(output: Output) -> str | None:
+    return f"its last line: {output.last}" if output.last else None
+
+
+def _ending(code: int) -> str:
+    return f"ended with exit code {code}" if code > 0 else f"was ended by signal {-code}"
+
+
+def _hiding(target: Target, environment: Mapping[str, str]) -> Target:
+    """The target, hiding also what the environment holds for the command alone."""
+    found = [
+        value
+        for name, value in environment.items()
+        if _SECRET_NAME.search(name) and len(value) >= SHORTEST_SECRET
+    ]
+    found += filter(None, map(_password_in, environment.values()))
+    return target.model_copy(update={"hidden": [*target.hidden, *map(SecretStr, found)]})
+
+
+def _password_in(value: str) -> str | None:
+    try:
+        return urlsplit(value).password
+    except ValueError:
+        return None
+
+
+def _collect(progress: Progress, claim: Claim, folder: Path) -> None:
+    """Stage the files of each audience type; a type without its production file falls."""
+    made = [path for path in sorted(folder.iterdir()) if path.is_file() and not path.is_symlink()]
+    named = [file for path in made if (file := csv_named(path)) and file.timestamp]
+    taken: list[Path] = []
+    for output in progress.outputs:
+        with progress.attempt(frozenset({output.audience_type})):
+            mine = _made_for(progress, output, named)
+            progress.files.extend(_staged(progress, claim, output, one) for one in mine)
+            taken += [one.path for one in mine]
+    tell_left_behind([path.name for path in made if path not in taken])
+
+
+def _made_for(progress: Progress, output: OutputFile, named: list[NamedCsv]) -> list[NamedCsv]:
+    mine = [one for one in named if one.label in output.labels]
+    labels = [one.label for one in mine]
+    names = ", ".join(one.path.name for one in mine)
+    if output.file not in labels:
+        raise LegacyError(
+            f"the legacy command wrote no {output.file}_{{time}}.csv",
+            where=_where(progress),
+            looked_at=f"of this type it wrote: {names or 'nothing'}",
+            mend="see that it writes into {output_dir}",
+        )
+    if len(set(labels)) < len(labels):
+        raise LegacyError(
+            "the legacy command wrote a file twice", where=_where(progress), looked_at=names
+        )
+    return mine
+
+
+def _staged(progress: Progress, claim: Claim, output: OutputFile, made: NamedCsv) -> CsvFile:
+    name = output.file_name(claim.timestamp, is_test=made.is_test)
+    with opened(made.path) as records:
+        rows = sum(1 for _ in records)
+    with progress.step(name, "test_file" if made.is_test else "file") as counted:
+        counted[0] = rows
+        with _readable(made.path) as file:
+            streamed = stream_into(claim, name, file, crlf=False)
+    return CsvFile(
+        path=progress.settings.output_dir / name,
+        row_count=rows,
+        is_test_file=made.is_test,
+        audience_type=output.audience_type,
+        size_bytes=streamed.size_bytes,
+        sha256=streamed.sha256,
+    )
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[IO[bytes]]:
+    try:
+        with open(path, "rb") as file:
+            yield file
+    except OSError as problem:
+        what = f"cannot be read: {problem.strerror}"
+        raise ExportError(what, where=str(path)) from None
+
+
+def _where(progress: Progress) -> Location:
+    compiled = progress.compiled
+    return compiled.project.audience_location(compiled.audience, "legacy")

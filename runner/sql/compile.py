@@ -1,0 +1,282 @@
+"""Project + parameters -> every SQL statement of a run, as text that keeps its source lines.
+
+The runner executes exactly these statements, and `audiences compile` prints them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+
+from runner.clock import milliseconds
+from runner.errors import Location, UsageError, did_you_mean
+from runner.project.audience import Audience, FunnelStep, Output
+from runner.project.nodes import Model, Project, Source, literal, quoted
+from runner.project.parameters import CheckedParameters, check_parameters
+from runner.sql.check import check_select
+from runner.sql.graph import Graph, build_graph
+from runner.sql.render import RenderedModel, render
+from runner.sql.source_map import MappedSql, joined
+
+PREPARATION = "begin isolation level read committed, read write"
+READ_ONLY_PREPARATION = "begin isolation level read committed, read only"
+SNAPSHOT = "begin isolation level repeatable read, read only"
+WITHOUT_STATISTICS = "set enable_nestloop to off"
+"""For inlined runs: no temp table is analyzed there, so the planner takes thousands of rows for
+one and joins them in nested loops, which took minutes where hash joins take seconds."""
+FORMULA_STARTS = "'=', '+', '-', '@', chr(9), chr(13)"
+"""From OWASP's page on CSV injection; tab and carriage return as SQL on one line has them."""
+COPY_OPTIONS = "format csv, header true, encoding 'UTF8'"
+
+
+@dataclass(frozen=True)
+class CompiledAudience:
+    """One audience with checked parameters. `can_build` is false where no temp table may be."""
+
+    project: Project
+    audience: Audience
+    parameters: CheckedParameters
+    graph: Graph
+    can_build: bool = True
+
+    @cached_property
+    def tables(self) -> tuple[str, ...]:
+        """The models to build, upstream first."""
+        wanted = self.graph.tables if self.can_build else frozenset()
+        return tuple(name for name in self.graph.models if name in wanted)
+
+    def types_needing(self, name: str) -> frozenset[str]:
+        """The audience types whose file depends on a model."""
+        return frozenset(
+            output.audience_type
+            for output in self.audience.outputs
+            if name in self.graph.upstream(output.model)
+        )
+
+    def output_location(self, output: Output) -> Location:
+        """Where the YAML declares an output."""
+        index = self.audience.outputs.index(output)
+        return self.project.audience_location(self.audience, "outputs", index)
+
+    def columns_location(self, output: Output) -> Location:
+        """Where the columns of its model are described, else where the output is declared."""
+        properties = self.project.models[output.model].properties
+        if properties is None or not properties.columns:
+            return self.output_location(output)
+        return self.project.properties_location(output.model, "columns")
+
+    # Statements, in the order of a run
+
+    def create(self, name: str) -> MappedSql:
+        """An empty temp table: reads nothing, but the server checks every name and type."""
+        head = f"create temp table {self._model(name).temp_relation} as\n"
+        return joined(head, self.select(name), "\nwith no data")
+
+    def probe(self, output: Output) -> MappedSql:
+        """Reads no row of a final model, but checks its columns, order and permissions."""
+        return joined("select * from (\n", self.export_select(output), "\n) as probe\nlimit 0")
+
+    def fill(self, name: str) -> list[MappedSql]:
+        """Insert a working table's rows; where models read it, tell the planner about them."""
+        relation = self._model(name).temp_relation
+        statements = [joined(f"insert into {relation}\n", self.select(name))]
+        if any(name in rendered.refs for rendered in self.graph.models.values()):
+            statements.append(joined(f"analyze {relation}"))
+        return statements
+
+    def count(self, step: FunnelStep) -> MappedSql:
+        """Rows of a funnel step: one row of a label (NULL without `by`) and a count for each."""
+        kind = f"{quoted(step.by)}::text" if step.by else "null::text"
+        return joined(
+            f"select {kind}, count(*)\nfrom (\n",
+            self.rows_of(step.model),
+            "\n) as counted",
+            f"\nwhere {' and '.join(map(quoted, step.where))}" if step.where else "",
+            "\ngroup by 1\norder by 1" if step.by else "",
+        )
+
+    def export_select(self, output: Output) -> MappedSql:
+        """A file's rows in order. Text is PostgreSQL's own; NULL and '' are both NULL."""
+        columns = ", ".join(
+            f"{_pushed(output, column, _value(column))} as {quoted(column)}"
+            for column in output.columns
+        )
+        return joined(
+            f"select {columns} from (",
+            self.rows_of(output.model),
+            f") as exported order by {_ordering(output, 'exported')}",
+        )
+
+    def test_row_select(self, output: Output, run_start: datetime) -> MappedSql:
+        """The test file's one row: test user, run's start, shoe and count of the first row."""
+        columns = ", ".join(
+            f"{_pushed(output, column, self._test_value(column, run_start))} as {quoted(column)}"
+            for column in output.columns
+        )
+        return joined(
+            f"select {columns} from (select) as one_row left join (select true as is_found, "
+            "exported.* from (",
+            self.rows_of(output.model),
+            f") as exported order by {_ordering(output, 'exported')} limit 1) as first_row on true",
+        )
+
+    def copy_out(self, select: MappedSql) -> MappedSql:
+        return joined("copy (", select, f") to stdout with ({COPY_OPTIONS})")
+
+    def select(self, name: str, conditions: Mapping[str, str] | None = None) -> MappedSql:
+        """One model's rows: its SQL behind the models inlined into it. Of the inlined ones that
+        `conditions` names, only rows that meet their condition are read.
+
+        A model that would be a temp table, but may not be one here, is computed once for the
+        statement. All others are `not materialized`: a CTE named twice would be computed whole,
+        without indexes and without the filters of its reader.
+        """
+        refs = self.graph.models[name].refs
+        return self.query(self._model(name), self._sql[name], refs, conditions)
+
+    def query(
+        self,
+        model: Model,
+        sql: MappedSql,
+        refs: Iterable[str],
+        conditions: Mapping[str, str] | None = None,
+    ) -> MappedSql:
+        """The select of a model or singular test behind the models that are inlined into it."""
+        upstream = self.graph.inlined_for(refs, self.tables)
+        if not upstream:
+            return sql
+        pieces: list[str | MappedSql] = []
+        inner_models = [(self._model(one), self._narrowed(one, conditions)) for one in upstream]
+        for inner, inner_sql in [*inner_models, (model, sql)]:
+            pieces.append(",\n\n" if pieces else "with\n\n")
+            how = "materialized" if inner.name in self.graph.tables else "not materialized"
+            pieces += [f"{inner.cte_name} as {how} (\n\n", inner_sql, "\n\n)"]
+        return joined(*pieces, f"\n\nselect * from {model.cte_name}")
+
+    def relation(self, read: Model | Source) -> str:
+        """How SQL of this run names a model or source: its temp table, its CTE, its own name."""
+        if isinstance(read, Model) and read.name in self.tables:
+            return read.temp_relation
+        return _inlined_relation(read)
+
+    def _narrowed(self, name: str, conditions: Mapping[str, str] | None) -> MappedSql:
+        if conditions is None or name not in conditions:
+            return self._sql[name]
+        head, tail = "select * from (\n", f"\n) as narrowed\nwhere {conditions[name]}"
+        return joined(head, self._sql[name], tail)
+
+    def rows_of(self, name: str) -> MappedSql:
+        """A select of a model's rows, from its temp table if it is built."""
+        if name in self.tables:
+            return MappedSql(f"select * from {self._model(name).temp_relation}")
+        return joined("\n", self.select(name), "\n")
+
+    @cached_property
+    def _sql(self) -> dict[str, MappedSql]:
+        """Each model's own SQL, its refs pointing to temp tables and CTEs."""
+
+        return {
+            name: render(self.project, draft.model, self.parameters, self.relation).sql
+            for name, draft in self.graph.models.items()
+        }
+
+    def _model(self, name: str) -> Model:
+        return self.project.models[name]
+
+    def _test_value(self, column: str, run_start: datetime) -> str:
+        row = self.audience.test_row
+        if column in row.test_user:
+            return _text_or_null(row.test_user[column])
+        if column in row.run_start:
+            return _text_or_null(milliseconds(run_start))
+        first = _value(column, "first_row")
+        stand_in = _text_or_null(row.placeholders[column])
+        return f"case when first_row.is_found then {first} else {stand_in} end"
+
+
+def compile_audience(
+    project: Project,
+    name: str,
+    given: Mapping[str, str],
+    as_of: datetime,
+    *,
+    also: str | None = None,
+) -> CompiledAudience:
+    """Check parameters and models, and put the models in order; `also` is one more to read.
+
+    Raises `ParameterError` or `ProjectError` for whatever can be known without a server.
+    """
+    audience = project.audience(name)
+    parameters = check_parameters(project, audience, given, as_of)
+    readers = [audience.activity_model, *(step.model for step in audience.funnel)]
+    # a final model is read for its file and for its test file
+    readers += [output.model for output in audience.outputs for _ in range(2)]
+    readers += [also] if also else []
+    return CompiledAudience(project, audience, parameters, _graph(project, parameters, readers))
+
+
+def compile_model(
+    project: Project, audience_name: str, model_name: str, given: Mapping[str, str], as_of: datetime
+) -> MappedSql:
+    """One model of an audience as a stand-alone select, everything upstream inlined."""
+    compiled = compile_audience(project, audience_name, given, as_of)
+    if model_name not in compiled.graph.models:
+        raise UsageError(
+            f"audience {compiled.audience.name} has no model {model_name!r}",
+            mend=did_you_mean(model_name, compiled.graph.models),
+        )
+    return inlined(compiled).select(model_name)
+
+
+def inlined(compiled: CompiledAudience) -> CompiledAudience:
+    """The same audience for a server where no temp table may be built."""
+    return CompiledAudience(
+        compiled.project,
+        compiled.audience,
+        compiled.parameters,
+        compiled.graph,
+        can_build=False,
+    )
+
+
+def _graph(project: Project, parameters: CheckedParameters, readers: list[str]) -> Graph:
+    drafts: dict[str, RenderedModel] = {}
+
+    def draft(name: str) -> RenderedModel:
+        if name not in drafts:
+            model = project.models[name]
+            drafts[name] = render(project, model, parameters, _inlined_relation)
+            check_select(drafts[name])
+        return drafts[name]
+
+    return build_graph([project.models[name] for name in readers], draft)
+
+
+def _inlined_relation(read: Model | Source) -> str:
+    return read.relation if isinstance(read, Source) else read.cte_name
+
+
+def _value(column: str, table: str = "exported") -> str:
+    return f"nullif({table}.{quoted(column)}::text, '')"
+
+
+def _pushed(output: Output, column: str, value: str) -> str:
+    """A value as it goes into the file."""
+    if column not in output.escape_formulas:
+        return value
+    quote = literal("'")
+    return (
+        f"case when left({value}, 1) in ({FORMULA_STARTS}) then {quote} || {value} else {value} end"
+    )
+
+
+def _ordering(output: Output, table: str) -> str:
+    return ", ".join(
+        f"{table}.{quoted(column)} {direction}" for column, direction in output.ordering
+    )
+
+
+def _text_or_null(text: str) -> str:
+    return literal(text) if text else "null"

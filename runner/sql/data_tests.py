@@ -1,0 +1,347 @@
+"""Which data tests an audience has, and the select of the rows that fail each of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from runner.errors import Location, ProjectError, UsageError, did_you_mean
+from runner.project.audience import Output
+from runner.project.nodes import Model, literal, quoted
+from runner.project.properties import (
+    AcceptedValuesTest,
+    Column,
+    NamedTest,
+    RelationshipsTest,
+    TestConfig,
+)
+from runner.sql.check import check_condition, check_select
+from runner.sql.compile import CompiledAudience, inlined
+from runner.sql.render import RenderedModel, render
+from runner.sql.source_map import MappedSql, joined, written_at
+
+Failing = Callable[[MappedSql], MappedSql]
+"""The select of the failing rows, given the select of the rows to test."""
+
+
+def missing(column: str, where: Location, rows: MappedSql) -> MappedSql:
+    test = written_at(where, f"where {quoted(column)} is null")
+    return joined("select * from (", rows, ") as tested ", test)
+
+
+def repeated(column: str, where: Location, rows: MappedSql) -> MappedSql:
+    name = quoted(column)
+    return joined(
+        written_at(where, f"select {name} as unique_field, count(*) as n_records"),
+        " from (",
+        rows,
+        f") as tested where {name} is not null group by {name} having count(*) > 1",
+    )
+
+
+def not_accepted(
+    column: Column, body: AcceptedValuesTest, where: Location, rows: MappedSql
+) -> MappedSql:
+    name = quoted(column.identifier)
+    values = [
+        literal(str(value)) if body.arguments.quote else str(value).lower()
+        for value in body.arguments.values
+    ]
+    return joined(
+        written_at(where, f"select {name} as value_field, count(*) as n_records"),
+        " from (",
+        rows,
+        ") as tested ",
+        written_at(where, f"where {name} not in ({', '.join(values)}) group by {name}"),
+    )
+
+
+def orphans(
+    column: Column, body: RelationshipsTest, parents: MappedSql, where: Location, rows: MappedSql
+) -> MappedSql:
+    name, parent_field = quoted(column.identifier), quoted(body.arguments.field.lower())
+    return joined(
+        written_at(where, f"select tested.{name} as from_field"),
+        " from (",
+        rows,
+        ") as tested left join (",
+        parents,
+        ") as parent ",
+        written_at(where, f"on tested.{name} = parent.{parent_field} "),
+        written_at(where, f"where tested.{name} is not null and parent.{parent_field} is null"),
+    )
+
+
+def narrowed(failing: Failing, condition: MappedSql) -> Failing:
+    return lambda rows: failing(
+        joined("select * from (", rows, ") as given where (", condition, "\n)")
+    )
+
+
+def in_more_than_one(compiled: CompiledAudience, outputs: Iterable[Output]) -> MappedSql:
+    key = quoted(compiled.audience.key)
+    pieces: list[str | MappedSql] = []
+    for output in outputs:
+        name = literal(output.audience_type)
+        pieces.append(" union " if pieces else "")
+        pieces += [f"select {key}::text as key, {name} as audience_type from ("]
+        pieces += [compiled.rows_of(output.model), ") as one_file"]
+    return joined(
+        "select key, count(*) as n_files from (",
+        *pieces,
+        ") as all_files where key is not null group by key having count(*) > 1",
+    )
+
+
+_REF = re.compile(r"\{\{-?\s*ref\(\s*['\"](\w+)['\"]\s*\)")
+
+
+@dataclass(frozen=True)
+class DataTest:
+    """One test. `reads` are its models, the tested one first; `types` fall if it fails.
+
+    `gates` is false for tests of models that a run does not hold as rows of their own: those are
+    left to `audiences test`.
+    """
+
+    name: str
+    reads: tuple[str, ...]
+    column: str | None
+    config: TestConfig
+    location: Location
+    types: frozenset[str]
+    gates: bool
+    failing: Failing = field(repr=False)
+
+    @property
+    def tested(self) -> str | None:
+        """The model whose rows it looks at; None for a query of its own over several."""
+        return self.reads[0] if self.column is not None else None
+
+
+def tests_of(compiled: CompiledAudience) -> tuple[DataTest, ...]:
+    """All tests of an audience's models and files, in the order of the models.
+
+    Raises `ProjectError`, at the test's own line, for whatever can be known without a server.
+    """
+    found = [*_declared(compiled), *_singular(compiled)]
+    found += _undeclared(compiled, found)
+    if len(compiled.audience.outputs) > 1:
+        found.append(across_files(compiled, compiled.audience.outputs))
+    names: dict[str, Location] = {}
+    for test in found:
+        if test.name in names:
+            raise ProjectError(
+                f"two data tests are named {test.name}",
+                where=test.location,
+                looked_at=f"the other is {names[test.name]}",
+                mend="give one of them a name:",
+            )
+        names[test.name] = test.location
+    return tuple(found)
+
+
+def chosen(tests: Iterable[DataTest], names: Iterable[str]) -> tuple[DataTest, ...]:
+    """The tests of these names, or of the models of these names; all of them if none is given.
+
+    Raises `UsageError` for a name that neither a test nor a tested model has.
+    """
+    found, wanted = tuple(tests), list(names)
+    known = {test.name for test in found} | {name for test in found for name in test.reads}
+    for name in wanted:
+        if name not in known:
+            raise UsageError(
+                f"there is no data test and no tested model {name!r}",
+                mend=did_you_mean(name, known),
+            )
+    return tuple(test for test in found if not wanted or {test.name, *test.reads} & set(wanted))
+
+
+def compile_test(compiled: CompiledAudience, name: str) -> MappedSql:
+    """The rows that fail one test as a stand-alone select. Raises `UsageError` for a wrong name."""
+    stand_alone = inlined(compiled)
+    tests = {test.name: test for test in tests_of(stand_alone)}
+    if name not in tests:
+        raise UsageError(f"there is no data test {name!r}", mend=did_you_mean(name, tests))
+    return failing_rows(stand_alone, tests[name])
+
+
+def failing_rows(compiled: CompiledAudience, test: DataTest) -> MappedSql:
+    """A select of the rows that fail a test, on its own."""
+    return test.failing(compiled.rows_of(test.tested) if test.tested else MappedSql(""))
+
+
+def across_files(compiled: CompiledAudience, outputs: Sequence[Output]) -> DataTest:
+    """No key stands in more than one of these files. All of them fall if one does."""
+    where = compiled.project.audience_location(compiled.audience, "outputs")
+    rows = in_more_than_one(compiled, outputs)
+    return DataTest(
+        name=f"unique_{compiled.audience.key.lower()}_across_files",
+        reads=tuple(dict.fromkeys(output.model for output in outputs)),
+        column=None,
+        config=TestConfig(),
+        location=where,
+        types=frozenset(output.audience_type for output in outputs),
+        gates=True,
+        failing=partial(_as_it_is, rows),
+    )
+
+
+# Declared in YAML
+
+
+def _declared(compiled: CompiledAudience) -> Iterator[DataTest]:
+    for name in compiled.graph.models:
+        properties = compiled.project.models[name].properties
+        for index, column in enumerate(properties.columns if properties else ()):
+            for number, test in enumerate(column.data_tests):
+                at = ("columns", index, "data_tests", number)
+                where = compiled.project.properties_location(name, *at)
+                yield _generic(compiled, name, column, test, where)
+
+
+def _generic(
+    compiled: CompiledAudience, model: str, column: Column, test: NamedTest, where: Location
+) -> DataTest:
+    body = test.body
+    reads = [model]
+    if isinstance(body, RelationshipsTest):
+        parent = _parent(compiled, body.arguments.to, where)
+        reads += parent.refs
+        failing: Failing = partial(orphans, column, body, _parent_rows(compiled, parent), where)
+    elif isinstance(body, AcceptedValuesTest):
+        failing = partial(not_accepted, column, body, where)
+    else:
+        failing = partial(repeated if test.kind == "unique" else missing, column.identifier, where)
+    if body.config.where is not None:
+        failing = narrowed(failing, _condition(compiled, body.config.where, where))
+    return DataTest(
+        name=body.name or f"{test.kind}_{model}_{column.name.lower()}",
+        reads=tuple(reads),
+        column=column.identifier,
+        config=body.config,
+        location=where,
+        types=_types_of(compiled, [model]),
+        gates=model in compiled.graph.tables,
+        failing=failing,
+    )
+
+
+def _parent(compiled: CompiledAudience, to: str, where: Location) -> RenderedModel:
+    """What `to: ref('model')` or `source('name', 'table')` names."""
+    rendered = _rendered(compiled, "{{ " + to + " }}", where)
+    if not re.fullmatch(r"\s*(ref|source)\s*\([^()]*\)\s*", to):
+        raise ProjectError(
+            f"relationships: to: {to!r} names no table",
+            where=where,
+            mend="write to: ref('model') or to: source('name', 'table')",
+        )
+    _check_reads(compiled, rendered.refs, where)
+    return rendered
+
+
+def _parent_rows(compiled: CompiledAudience, parent: RenderedModel) -> MappedSql:
+    if parent.refs:
+        return compiled.rows_of(parent.refs[0])
+    return joined("select * from ", parent.sql)
+
+
+def _condition(compiled: CompiledAudience, where: str, location: Location) -> MappedSql:
+    rendered = _rendered(compiled, where, location)
+    check_condition(rendered)
+    return rendered.sql
+
+
+def _rendered(compiled: CompiledAudience, text: str, where: Location) -> RenderedModel:
+    """Jinja that stands in YAML: all of it is placed at its key's line."""
+    model = Model("data_test", where.path, text)
+    try:
+        rendered = render(compiled.project, model, compiled.parameters, compiled.relation)
+    except ProjectError as problem:
+        problem.where = where
+        raise
+    return replace(rendered, sql=replace(rendered.sql, marks=written_at(where, "").marks))
+
+
+# Singular tests
+
+
+def _singular(compiled: CompiledAudience) -> Iterator[DataTest]:
+    for name, model in compiled.project.singular_tests.items():
+        read = list(dict.fromkeys(_REF.findall(model.source_text)))
+        if not read:
+            raise ProjectError(
+                "this data test reads no model",
+                where=model.location,
+                mend="let it read one with ref: it gates the files that need that model",
+            )
+        if not set(read) & set(compiled.graph.models):
+            continue  # another audience's
+        _check_reads(compiled, read, model.location)
+        rendered = render(compiled.project, model, compiled.parameters, compiled.relation)
+        check_select(rendered)
+        query = compiled.query(model, rendered.sql, rendered.refs)
+        yield DataTest(
+            name=name,
+            reads=rendered.refs,
+            column=None,
+            config=rendered.test_config,
+            location=Location(model.path, 1, text=model.source_text),
+            types=_types_of(compiled, rendered.refs),
+            gates=True,
+            failing=partial(_as_it_is, query),
+        )
+
+
+def _as_it_is(query: MappedSql, _rows: MappedSql) -> MappedSql:
+    """A query of its own, over no rows that it is given."""
+    return query
+
+
+def _check_reads(compiled: CompiledAudience, refs: Iterable[str], where: Location) -> None:
+    for ref in refs:
+        if ref not in compiled.graph.models:
+            known = compiled.graph.models if ref not in compiled.project.models else ()
+            raise ProjectError(
+                f"this data test reads {ref!r}, which audience {compiled.audience.name} does not",
+                where=where,
+                mend=did_you_mean(ref, known) if known else "test models of one audience at a time",
+            )
+
+
+def _types_of(compiled: CompiledAudience, models: Iterable[str]) -> frozenset[str]:
+    """The files that fall with a test of these models: all that need one of them, but if a file's
+    own model is among them, only what needs such a one."""
+    finals = {output.model for output in compiled.audience.outputs}
+    read = set(models) & finals or set(models)
+    needing = frozenset(one for name in read for one in compiled.types_needing(name))
+    return needing or frozenset(one.audience_type for one in compiled.audience.outputs)
+
+
+# Tests that need no declaration
+
+
+def _undeclared(compiled: CompiledAudience, declared: list[DataTest]) -> Iterator[DataTest]:
+    key = compiled.audience.key
+    strict = {
+        test.name
+        for test in declared
+        if test.config == TestConfig(tags=test.config.tags, meta=test.config.meta)
+    }
+    for output in compiled.audience.outputs:
+        where = compiled.output_location(output)
+        for kind, failing in (("unique", repeated), ("not_null", missing)):
+            name = f"{kind}_{output.model}_{key.lower()}"
+            if name not in strict:
+                yield DataTest(
+                    name=name if name not in {one.name for one in declared} else f"{name}_in_file",
+                    reads=(output.model,),
+                    column=key,
+                    config=TestConfig(),
+                    location=where,
+                    types=frozenset({output.audience_type}),
+                    gates=True,
+                    failing=partial(failing, key, where),
+                )

@@ -1,0 +1,5 @@
+"""One room for each command that only looks: check, show, explain, trace, compare, unit_tests, docs.
+Without this folder a run still runs.
+
+Never here: one tool that knows another.
+"""

@@ -1,0 +1,1 @@
+"""Compares two runs, file by file and user by user."""

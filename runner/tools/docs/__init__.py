@@ -1,0 +1,1 @@
+"""Makes the HTML page about a project, its graph and its past runs."""

@@ -1,0 +1,345 @@
+"""`docs`: one HTML page about the project, its graph and its past runs."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from runner import __version__
+from runner.errors import ExportError, UsageError
+from runner.files.past_runs import PastCount, PastRun, PastRuns, past_runs
+from runner.project.audience import Audience
+from runner.project.nodes import Project
+from runner.tools.docs.entries import KINDS, Catalogue, anchor, catalogue, plain
+
+FEWEST_COLUMNS = 12
+"""A chart has room for as many: a single run is no wall."""
+COLUMN = 10.0
+GAP = 2.0
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A rectangle. `kind` numbers its colour."""
+
+    kind: int
+    start: float
+    length: float
+    title: str
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A line of the funnel: its pieces follow each other from left to right."""
+
+    label: str
+    total: int
+    pieces: tuple[Piece, ...]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A run: its pieces stand on each other, `start` counted from the top."""
+
+    left: float
+    pieces: tuple[Piece, ...]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Runs side by side, oldest first; `top` is the value of the whole height."""
+
+    width: float
+    top: int
+    columns: tuple[Column, ...]
+
+
+def funnel_bars(funnel: Sequence[PastCount], kinds: Sequence[str]) -> tuple[Bar, ...]:
+    """Each step as a share of the largest one, in pieces by kind."""
+    top = max((count.total for count in funnel), default=0) or 1
+    return tuple(
+        Bar(count.label, count.total, _pieces(_parts(count.by_kind, count.total), kinds, top, ""))
+        for count in funnel
+    )
+
+
+def size_columns(runs: Sequence[PastRun], kinds: Sequence[str]) -> Columns:
+    """Rows of all files of each run, by audience type."""
+    return _columns([(run, _parts(run.rows_by_type, run.size or 0)) for run in runs], kinds, "rows")
+
+
+def time_columns(runs: Sequence[PastRun]) -> Columns:
+    """Milliseconds of each run."""
+    return _columns([(run, {"": run.milliseconds or 0}) for run in runs], (), "ms")
+
+
+def _parts(by_kind: Mapping[str, int], total: int) -> Mapping[str, int]:
+    return by_kind or {"": total}
+
+
+def _columns(
+    parts: Sequence[tuple[PastRun, Mapping[str, int]]], kinds: Sequence[str], unit: str
+) -> Columns:
+    top = max((sum(values.values()) for _, values in parts), default=0)
+    columns = []
+    for index, (run, values) in enumerate(parts):
+        when = f"{run.started_at:%Y-%m-%d %H:%M}"
+        pieces = _pieces(values, kinds, top or 1, f"{when}: {{}} {unit}")
+        stood = tuple(
+            Piece(one.kind, round(100 - one.start - one.length, 2), one.length, one.title)
+            for one in pieces
+        )
+        columns.append(Column(round(index * COLUMN + GAP / 2, 2), stood))
+    return Columns(max(len(parts), FEWEST_COLUMNS) * COLUMN, top, tuple(columns))
+
+
+def _pieces(
+    values: Mapping[str, int], kinds: Sequence[str], top: int, title: str
+) -> tuple[Piece, ...]:
+    pieces = []
+    start = 0.0
+    numbers = {kind: kinds.index(kind) if kind in kinds else -1 for kind in values}
+    for kind, number in sorted(numbers.items(), key=lambda item: item[1]):
+        length = 100 * values[kind] / top
+        said = (title or "{}").format(f"{values[kind]:,}")
+        shown = f"{kind}, {said}" if kind else said
+        pieces.append(Piece(number, round(start, 2), round(length, 2), shown))
+        start += length
+    return tuple(pieces)
+
+
+TEMPLATE = "docs_page.html.j2"
+ENDINGS = (".html", ".htm")
+LISTED_RUNS = 10
+CHART_COLOURS = 6
+
+
+@dataclass(frozen=True)
+class AudienceHistory:
+    """An audience's past runs and their charts; `kinds` are the audience types by colour."""
+
+    audience: Audience
+    past: PastRuns
+    kinds: tuple[str, ...]
+    funnel: tuple[Bar, ...]
+    sizes: Columns
+    times: Columns
+
+    @property
+    def listed(self) -> tuple[PastRun, ...]:
+        """The newest first."""
+        return self.past.runs[: -LISTED_RUNS - 1 : -1]
+
+
+@dataclass(frozen=True)
+class Page:
+    """The page's text, and what it tells."""
+
+    html: str
+    catalogue: Catalogue
+    histories: tuple[AudienceHistory, ...]
+
+    @property
+    def summary(self) -> str:
+        """How much it tells, in one line."""
+        told = self.catalogue
+        files = sum(len(one.outputs) for one in told.audiences)
+        runs = sum(len(one.past.runs) for one in self.histories)
+        kilobytes = len(self.html.encode("utf-8", "replace")) // 1000
+        return (
+            f"{len(told.models)} models, {len(told.sources)} source tables, {files} files, "
+            f"{runs} past runs, {kilobytes} kB"
+        )
+
+    @property
+    def notes(self) -> list[str]:
+        """What was left out, a line each."""
+        return [
+            f"{file.name} is skipped: it {file.reason}"
+            for history in self.histories
+            for file in history.past.skipped
+        ]
+
+
+def docs_page(project: Project, manifests: Path, moment: datetime) -> Page:
+    """The page for a project, with the runs that left a manifest in a folder.
+
+    SQL is compiled with default parameters as of `moment`. Raises `ProjectError` or
+    `ParameterError` for whatever `compile` would refuse.
+    """
+    told = catalogue(project, moment)
+    histories = tuple(
+        _history(audience, past_runs(manifests, audience.name))
+        for audience in project.audiences.values()
+    )
+    html = _rendered(told=told, histories=histories, moment=moment, models_hash=project.models_hash)
+    return Page(html, told, histories)
+
+
+def check_target(path: Path) -> None:
+    """Raises `UsageError` for a file that the page must not replace."""
+    if path.suffix.lower() not in ENDINGS:
+        raise UsageError(
+            "the page is an HTML file, and no other file shall be replaced by it",
+            where=str(path),
+            mend="name a file that ends in .html with --to",
+        )
+
+
+def write_page(html: str, path: Path) -> None:
+    """Put the page in place of what was there, whole or not at all; folders are made.
+
+    Raises `UsageError` if it is no HTML file's name, `ExportError` if it cannot be written: then
+    what was there before is still there.
+    """
+    check_target(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _replace(path, html.encode("utf-8", "replace"))
+    except (FileExistsError, NotADirectoryError):
+        raise ExportError(
+            "cannot be written: a file stands where its folder should be",
+            where=str(path),
+            mend="choose another file with --to",
+        ) from None
+    except OSError as problem:
+        raise ExportError(
+            f"cannot be written: {problem.strerror or problem}",
+            where=str(path),
+            mend="choose another file with --to",
+        ) from None
+
+
+def _replace(path: Path, content: bytes) -> None:
+    descriptor, staged = tempfile.mkstemp(dir=path.parent, prefix=".docs-", suffix=".tmp")
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+            os.fchmod(file.fileno(), 0o666 & ~_umask())
+        Path(staged).replace(path)
+    except BaseException:
+        with suppress(OSError):
+            Path(staged).unlink()
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def _history(audience: Audience, past: PastRuns) -> AudienceHistory:
+    kinds = dict.fromkeys(output.audience_type for output in audience.outputs)
+    for run in past.runs:
+        kinds |= dict.fromkeys(run.rows_by_type)
+    known = tuple(kinds)
+    last = past.runs[-1] if past.runs else None
+    return AudienceHistory(
+        audience,
+        past,
+        known,
+        funnel_bars(last.funnel if last else (), known),
+        size_columns(past.runs, known),
+        time_columns(past.runs),
+    )
+
+
+def _rendered(**told: object) -> str:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    folder = Path(__file__).parent
+    environment = Environment(
+        loader=FileSystemLoader(folder),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"source_sql": _source_sql, "compiled_sql": _compiled_sql}
+    environment.filters |= {"prose": _prose, "minute": _minute, "duration": _duration}
+    environment.filters |= {"plain": plain}
+    environment.filters |= {
+        "model_anchor": lambda name: anchor("model", name),
+        "source_anchor": lambda one: anchor("source", one.source_name, one.table),
+    }
+    style = (folder / "docs_page.css").read_text(encoding="utf-8")
+    script = (folder / "docs_page.js").read_text(encoding="utf-8")
+    return (
+        environment.get_template(TEMPLATE)
+        .render(
+            told,
+            style=_Trusted(style),
+            script=_Trusted(script),
+            style_hash=_hash(style),
+            script_hash=_hash(script),
+            version=__version__,
+            kinds=KINDS,
+            colours=CHART_COLOURS,
+        )
+        .lstrip()
+    )
+
+
+class _Trusted(str):
+    """Text of this package, which is not escaped."""
+
+    __slots__ = ()
+
+    def __html__(self) -> str:
+        return str(self)
+
+
+def _hash(text: str) -> str:
+    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    return f"'sha256-{digest}'"
+
+
+def _source_sql(text: str) -> _Trusted:
+    from pygments.lexers.templates import SqlJinjaLexer
+
+    return _highlighted(text, SqlJinjaLexer)
+
+
+def _compiled_sql(text: str) -> _Trusted:
+    from pygments.lexers.sql import PostgresLexer
+
+    return _highlighted(text, PostgresLexer)
+
+
+def _highlighted(text: str, lexer: Any) -> _Trusted:
+    """SQL as spans with pygments' classes; it escapes the text itself."""
+    from pygments import highlight
+    from pygments.formatters.html import HtmlFormatter
+
+    return _Trusted(
+        highlight(text, lexer(stripnl=False, ensurenl=False), HtmlFormatter(nowrap=True))
+    )
+
+
+def _prose(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _minute(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M}"
+
+
+def _duration(milliseconds: int | None) -> str:
+    if milliseconds is None:
+        return "not known"
+    return f"{milliseconds / 1000:,.2f} s" if milliseconds < 60_000 else _minutes(milliseconds)
+
+
+def _minutes(milliseconds: int) -> str:
+    return f"{milliseconds // 60_000:,} min {milliseconds % 60_000 // 1000} s"

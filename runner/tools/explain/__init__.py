@@ -1,0 +1,1 @@
+"""Explains the plan of every statement of a run, and which indexes would help."""

@@ -1,0 +1,1 @@
+"""Follows one user through an audience's models and names the step that decided."""

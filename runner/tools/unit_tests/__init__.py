@@ -1,0 +1,1 @@
+"""Runs models on given rows, and checks that small changes of a model are noticed."""
