@@ -419,8 +419,8 @@ def test_comparing_loads_no_driver_and_holds_few_rows_at_once(tmp_path: Path) ->
 
 def peak_of(a: Path, b: Path) -> int:
     program = (
-        "import re, sys\nfrom pathlib import Path\nfrom runner.comparison import compare\n"
-        "from runner.tools.compare import comparison\ncomparison.CACHE_KIB = 2048\n"
+        "import re, sys\nfrom pathlib import Path\nfrom runner.tools.compare import compare as comparison\nfrom runner.tools.compare.compare import compare\n"
+        "comparison.CACHE_KIB = 2048\n"
         "compare(*map(Path, sys.argv[1:]))\n"
         "assert 'psycopg' not in sys.modules\n"
         "print(re.search(r'VmHWM:\\s+(\\d+)', Path('/proc/self/status').read_text())[1])"

@@ -15,6 +15,7 @@ from runner.errors import UsageError
 from runner.project.load import load_project
 from runner.project.targets import Target
 from runner.sql.compile import compile_audience, compile_model
+from runner.sql.plan import Plan
 from runner.sql.psql_script import psql_script, write_folder
 from tests.support import AS_OF, ROOT, Database, published, run_layer3, run_project, tiny_project
 
@@ -52,7 +53,7 @@ def test_psql_makes_the_same_files_from_the_compiled_script(
     result = run_layer3(golden, tmp_path / "run")
     assert result.identity is not None
     compiled = compile_audience(load_project(ROOT), "layer3-behavior", {}, AS_OF)
-    script = psql_script(compiled, OFFLINE, result.identity.started_at)
+    script = psql_script(Plan(compiled, result.identity.started_at), OFFLINE)
     done = psql(golden, script, tmp_path / "psql")
     assert (done.returncode, done.stderr) == (0, "")
     names = [name for name in published(tmp_path / "run") if name.endswith(".csv")]
@@ -63,7 +64,7 @@ def test_psql_makes_the_same_files_from_the_compiled_script(
 
 def test_the_script_makes_no_files_without_activity(database: Database, tmp_path: Path) -> None:
     compiled = compile_audience(load_project(ROOT), "layer3-behavior", {}, AS_OF)
-    done = psql(database, psql_script(compiled, OFFLINE, AS_OF), tmp_path / "psql")
+    done = psql(database, psql_script(Plan(compiled, AS_OF), OFFLINE), tmp_path / "psql")
     assert done.returncode == 0
     assert "no activity" in done.stdout
     assert published(tmp_path / "psql") == []
@@ -78,7 +79,9 @@ def test_psql_takes_a_script_whose_final_models_are_inlined(
     assert result.identity is not None
     compiled = compile_audience(load_project(project), "tiny", {}, AS_OF)
     done = psql(
-        database, psql_script(compiled, OFFLINE, result.identity.started_at), tmp_path / "psql"
+        database,
+        psql_script(Plan(compiled, result.identity.started_at), OFFLINE),
+        tmp_path / "psql",
     )
     assert (done.returncode, done.stderr) == (0, "")
     for path in (tmp_path / "psql").iterdir():
@@ -101,7 +104,7 @@ def test_a_model_of_another_audience_is_unknown() -> None:
 
 def test_a_folder_gets_the_script_and_every_model(golden: Database, tmp_path: Path) -> None:
     compiled = compile_audience(load_project(ROOT), "layer3-behavior", {}, AS_OF)
-    paths = write_folder(compiled, OFFLINE, datetime.now(UTC), tmp_path / "compiled")
+    paths = write_folder(Plan(compiled, datetime.now(UTC)), OFFLINE, tmp_path / "compiled")
     assert len(paths) == 1 + len(compiled.graph.models)
     for path in paths:
         if path.suffix == ".sql":
@@ -116,7 +119,7 @@ def test_the_script_has_the_targets_settings_and_session_statements() -> None:
         session=["set enable_nestloop to off;"],
     )
     compiled = compile_audience(load_project(ROOT), "layer3-behavior", {}, AS_OF)
-    script = psql_script(compiled, target, AS_OF)
+    script = psql_script(Plan(compiled, AS_OF), target)
     assert "\nset work_mem to '64MB'\n;" in script
     assert "\nset enable_nestloop to off\n;" in script
     assert len(re.findall(r"^\\copy ", script, re.MULTILINE)) == 6

@@ -48,7 +48,9 @@ WAITING = f"select n as user_id, 'x' || pg_advisory_lock_shared({GATE})::text as
 
 
 def contender(audience: str = "tiny", *, wait: float = 0, run_id: str = "12345678") -> Contender:
-    return Contender(audience, run_id, Deadline.after(60), Deadline.after(wait), lambda who: None)
+    return Contender(
+        "p", audience, run_id, Deadline.after(60), Deadline.after(wait), lambda who: None
+    )
 
 
 def start(project: Path, profile: Path, out: Path, *more: str) -> subprocess.Popen[str]:
@@ -202,7 +204,7 @@ def test_a_folders_lock_is_for_runs_on_different_servers(folder: Folder, tmp_pat
 
 def test_a_folders_lock_is_waited_for(folder: Folder, tmp_path: Path) -> None:
     told: list[str] = []
-    patient = Contender("tiny", "b", Deadline.after(60), Deadline.after(60), told.append)
+    patient = Contender("p", "tiny", "b", Deadline.after(60), Deadline.after(60), told.append)
     release = threading.Event()
 
     def hold() -> None:
@@ -240,7 +242,7 @@ def test_many_threads_never_hold_one_folder_together(folder: Folder, tmp_path: P
 
 
 def test_a_deadline_ends_waiting(folder: Folder, tmp_path: Path) -> None:
-    hurried = Contender("tiny", "b", Deadline.after(0.5), Deadline.after(60), lambda who: None)
+    hurried = Contender("p", "tiny", "b", Deadline.after(0.5), Deadline.after(60), lambda who: None)
     with (
         alone_in(folder, contender()),
         pytest.raises(DeadlinePassed, match=r"deadline of 0.5 s passed while waiting: another run"),
@@ -284,15 +286,15 @@ def test_a_former_session_of_the_same_run_is_ended(database: Database) -> None:
     mine = contender(run_id="aaaaaaaa")
     name = mine.application_name
     with open_session(database.target(), application_name=name) as former:
-        lock_database(former, "p", mine)
+        lock_database(former, mine)
         with open_session(database.target(), application_name=name) as session:
-            lock_database(session, "p", mine)
+            lock_database(session, mine)
             other = contender(run_id="bbbbbbbb")
             with (
                 open_session(database.target(), application_name=other.application_name) as third,
                 pytest.raises(LockedError, match=r"run aaaaaaaa\.\.\., server process \d+, since"),
             ):
-                lock_database(third, "p", other)
+                lock_database(third, other)
 
 
 def test_a_run_that_lost_its_session_has_its_lock_again(database: Database, tmp_path: Path) -> None:
@@ -314,13 +316,13 @@ def test_a_run_that_lost_its_session_has_its_lock_again(database: Database, tmp_
 
 def test_who_may_not_see_others_is_told_the_server_process(database: Database, role: str) -> None:
     with open_session(database.target()) as holder:
-        lock_database(holder, "p", contender())
+        lock_database(holder, contender())
         reader = database.target(user=role, password="reader secret")
         with (
             open_session(reader) as session,
             pytest.raises(LockedError, match=r"at work: server process \d+; nothing was published"),
         ):
-            lock_database(session, "p", contender())
+            lock_database(session, contender())
 
 
 # A standby
@@ -383,11 +385,11 @@ def test_on_a_standby_the_lock_is_that_servers_alone(
     primary, standby = map(target_of, pair)
     name = contender().application_name
     with open_session(standby, application_name=name) as session:
-        lock_database(session, "p", contender())
+        lock_database(session, contender())
         with open_session(standby) as other, pytest.raises(LockedError, match="run 12345678"):
-            lock_database(other, "p", contender(run_id="99999999"))
+            lock_database(other, contender(run_id="99999999"))
         with open_session(primary) as elsewhere:
-            lock_database(elsewhere, "p", contender(run_id="99999999"))
+            lock_database(elsewhere, contender(run_id="99999999"))
 
 
 def test_a_standby_that_is_in_the_way_of_its_primary_is_tried_again(

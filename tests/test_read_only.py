@@ -12,7 +12,7 @@ from runner.database.session import open_session
 from runner.errors import DatabaseError, ExportError, ProjectError
 from runner.runs.phases import run
 from runner.runs.settings import Settings
-from runner.sql.compile import PREPARATION, SNAPSHOT
+from runner.sql.plan import SNAPSHOT
 from runner.sql.source_map import MappedSql
 from tests.support import (
     AS_OF,
@@ -61,7 +61,7 @@ def test_a_model_with_a_writing_cte_is_refused(database: Database, tmp_path: Pat
 def test_the_snapshot_refuses_every_write_but_to_temp_tables(golden: Database) -> None:
     before = golden.value("select count(*) from users")
     with open_session(golden.target()) as session:
-        with session.transaction(PREPARATION):
+        with session.transaction("begin isolation level read committed, read write"):
             session.execute("create temp table allowed as select 1 as n")
         for write in (
             "delete from users",

@@ -73,6 +73,7 @@ def compile_command(
     from runner.project.targets import load_target
     from runner.sql.compile import compile_audience, compile_model
     from runner.sql.data_tests import compile_test
+    from runner.sql.plan import Plan
     from runner.sql.psql_script import psql_script, write_folder
 
     now = datetime.now(UTC)
@@ -88,10 +89,11 @@ def compile_command(
         return
     settled = load_target(profiles_dir or project_dir, target, is_offline=True)
     compiled = compile_audience(project, audience, given, moment)
+    plan = Plan(compiled, now)
     if to is None:
-        say(psql_script(compiled, settled, now).rstrip("\n"))
+        say(psql_script(plan, settled).rstrip("\n"))
         return
-    for path in write_folder(compiled, settled, now, to):
+    for path in write_folder(plan, settled, to):
         say(str(path))
 
 

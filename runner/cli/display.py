@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     # what is listed offline must not load the driver
     from runner.runs.data_tests import TestReport
     from runner.tools.check import Check
-    from runner.tools.explain.explanation import Explanation
-    from runner.tools.explain.index_advice import Advice, Use
+    from runner.tools.explain.explain import Explanation
 
 
 def summary(result: RunResult, *, is_demo: bool) -> str:
@@ -212,7 +211,7 @@ def _explanation(explanation: Explanation, *, is_demo: bool) -> Iterator[str]:
     yield ""
     yield _steps_table(explanation)
     for step, plan in explanation.steps:
-        yield f"\n{step.name}  ({step.where})"
+        yield f"\n{step.label}  ({step.location})"
         yield from (f"   {line}" for line in plan.lines())
     yield ""
     yield from _advice(explanation)
@@ -221,7 +220,7 @@ def _explanation(explanation: Explanation, *, is_demo: bool) -> Iterator[str]:
 def _steps_table(explanation: Explanation) -> str:
     if not explanation.is_analyzed:
         rows = [
-            (f"{plan.cost:,.0f}", f"{plan.source.expected_rows:,.0f}", step.name)
+            (f"{plan.cost:,.0f}", f"{plan.source.expected_rows:,.0f}", step.label)
             for step, plan in explanation.steps
         ]
         return plain_table(("cost", "expected rows", "step"), rows)
@@ -231,7 +230,7 @@ def _steps_table(explanation: Explanation) -> str:
             f"{plan.source.rows:,.0f}",
             f"{plan.source.expected_rows:,.0f}",
             *(f"{blocks:,}" for blocks in plan.buffers.as_json().values()),
-            step.name,
+            step.label,
         )
         for step, plan in explanation.steps
     ]
@@ -245,19 +244,7 @@ def _advice(explanation: Explanation) -> Iterator[str]:
         return
     yield "Indexes that would spare these steps a scan of a whole source table:"
     for one in explanation.advice:
-        yield one.index.statement if one.verdict is not False else f"-- {one.index.statement}"
+        yield one.index.statement
         for use in one.uses:
             time = f", {use.milliseconds:,.1f} ms" if use.milliseconds is not None else ""
-            yield (
-                f"   {use.step}: {use.rows:,.0f} of {use.table_rows:,.0f} rows{time}"
-                f"{_verdict(one, use)}"
-            )
-    if not explanation.has_hypopg:
-        yield "The planner was not asked: this database has no hypopg extension."
-
-
-def _verdict(advice: Advice, use: Use) -> str:
-    if use.cost_with is None:
-        return ""
-    would = "would use it" if advice.verdict else "would not use it"
-    return f"; the planner {would}: cost {use.cost:,.0f} -> {use.cost_with:,.0f}"
+            yield f"   {use.step}: {use.rows:,.0f} of {use.table_rows:,.0f} rows{time}"

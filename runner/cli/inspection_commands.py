@@ -117,7 +117,7 @@ def explain_command(
     from runner.demo import demo
     from runner.project.load import load_project
     from runner.project.targets import load_target
-    from runner.tools.explain.explanation import explain
+    from runner.tools.explain.explain import explain
 
     settled = load_target(profiles_dir or project_dir, target)
     explanation = explain(

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from runner.database.session import Session
-from runner.database.snapshot import Workspace, opened
+from runner.database.snapshot import Snapshot, open_snapshot
 from runner.errors import DatabaseError, DataTestError
 from runner.files.document import DataTestResult
 from runner.project.audience import Output
 from runner.project.targets import Target
 from runner.sql.compile import CompiledAudience
-from runner.sql.data_tests import DataTest, chosen, failing_rows, tests_of
-from runner.sql.source_map import MappedSql, joined
+from runner.sql.data_tests import DataTest, by_model, chosen, count_all, failing_rows, tests_of
+from runner.sql.source_map import joined
 
 MOST_ROWS = 20
 """Failing rows to show of one test."""
@@ -49,43 +49,43 @@ def run_data_tests(
     the server refuses is in the report as an error, and the others go on.
     """
     chosen(tests_of(compiled), names := tuple(names))  # before anything is connected to
-    with opened(compiled, target) as workspace:
-        tests = chosen(tests_of(workspace.compiled), names)
-        workspace.fill(name for test in tests for name in test.reads)
-        results = [found for group in by_model(tests) for found in attempted(workspace, group)]
+    with open_snapshot(compiled, target) as snapshot:
+        tests = chosen(tests_of(snapshot.compiled), names)
+        snapshot.fill(name for test in tests for name in test.reads)
+        results = [found for group in by_model(tests) for found in attempted(snapshot, group)]
         if not names:
-            results = [*_columns(workspace), *results]
-        rows = _rows(workspace, tests, results) if shows_rows else {}
+            results = [*_columns(snapshot), *results]
+        rows = _rows(snapshot, tests, results) if shows_rows else {}
     return TestReport(tuple(results), rows)
 
 
-def attempted(workspace: Workspace, tests: list[DataTest]) -> list[DataTestResult]:
+def attempted(snapshot: Snapshot, tests: list[DataTest]) -> list[DataTestResult]:
     """Together if they can be; else one by one, to tell which the server refuses."""
     try:
-        with workspace.session.savepoint():
-            return evaluate(workspace.session, workspace.compiled, tests)
+        with snapshot.session.savepoint():
+            return evaluate(snapshot.session, snapshot.compiled, tests)
     except DatabaseError as problem:
         if problem.is_transient:
             raise  # the session is lost, or must begin anew
         if len(tests) == 1:
             return [_judged(tests[0], 0, error=str(problem))]
-        return [found for test in tests for found in attempted(workspace, [test])]
+        return [found for test in tests for found in attempted(snapshot, [test])]
 
 
-def _columns(workspace: Workspace) -> Iterator[DataTestResult]:
-    for output in workspace.compiled.audience.outputs:
-        yield columns_result(workspace.session, workspace.compiled, output)
+def _columns(snapshot: Snapshot) -> Iterator[DataTestResult]:
+    for output in snapshot.compiled.audience.outputs:
+        yield columns_result(snapshot.session, snapshot.compiled, output)
 
 
 def _rows(
-    workspace: Workspace, tests: Iterable[DataTest], results: Iterable[DataTestResult]
+    snapshot: Snapshot, tests: Iterable[DataTest], results: Iterable[DataTestResult]
 ) -> dict[str, FailingRows]:
     failed = {found.name for found in results if found.failures}
     shown = {}
     for test in tests:
         if test.name in failed:
-            select = joined(failing_rows(workspace.compiled, test), f"\nlimit {MOST_ROWS}")
-            columns, rows = workspace.session.table(select, test.location)
+            select = joined(failing_rows(snapshot.compiled, test), f"\nlimit {MOST_ROWS}")
+            columns, rows = snapshot.session.table(select, test.location)
             shown[test.name] = FailingRows(tuple(columns), tuple(tuple(row) for row in rows))
     return shown
 
@@ -146,35 +146,6 @@ def evaluate(
     """
     counts = session.rows(count_all(compiled, tests), tests[0].location)
     return [_judged(test, count) for test, (_, count) in zip(tests, sorted(counts), strict=True)]
-
-
-def by_model(tests: Iterable[DataTest]) -> Iterator[list[DataTest]]:
-    """Tests that can share a statement: those of one model's rows; a singular test is alone."""
-    shared: dict[str, list[DataTest]] = {}
-    for test in tests:
-        shared.setdefault(test.tested or test.name, []).append(test)
-    yield from shared.values()
-
-
-def count_all(compiled: CompiledAudience, tests: Sequence[DataTest]) -> MappedSql:
-    """One statement that counts the failures of each of them."""
-    model = tests[0].tested
-    shared, rows = MappedSql(""), MappedSql("")
-    if model is not None and model in compiled.tables:
-        rows = compiled.rows_of(model)
-    elif model is not None:
-        # computed once, however many tests there are of it
-        shared = joined("with tested_rows as materialized (", compiled.rows_of(model), ")\n")
-        rows = MappedSql("select * from tested_rows")
-    pieces: list[str | MappedSql] = [shared]
-    for number, test in enumerate(tests):
-        pieces.append("\nunion all\n" if number else "")
-        pieces += [
-            f"select {number} as test, count(*) from (",
-            test.failing(rows),
-            "\n) as failing",
-        ]
-    return joined(*pieces)
 
 
 def _judged(test: DataTest, failures: int, *, error: str | None = None) -> DataTestResult:

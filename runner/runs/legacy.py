@@ -23,7 +23,7 @@ from runner.clock import Deadline, instant
 from runner.errors import AudienceError, ExportError, Location, UsageError
 from runner.files.claim import Claim
 from runner.files.csv import opened
-from runner.files.document import CsvFile, LegacyCommand
+from runner.files.document import CsvFile, LegacyCommand, StepKind
 from runner.files.names import NamedCsv, csv_named
 from runner.project.audience import Audience, Legacy
 from runner.project.audience import Output as OutputFile
@@ -31,11 +31,11 @@ from runner.project.nodes import Project
 from runner.project.parameters import check_parameters
 from runner.project.secrets import hide, redacted
 from runner.project.targets import Target
+from runner.runs import log
 from runner.runs.child import Output, run_child
-from runner.runs.export import stream_into
-from runner.runs.log import tell_left_behind, tell_output
+from runner.runs.export import Streamed, stream_into
 from runner.runs.settings import Settings
-from runner.runs.state import Progress
+from runner.runs.state import RunState
 from runner.sql.compile import CompiledAudience
 from runner.sql.graph import Graph
 
@@ -90,28 +90,27 @@ def _check_is_taken(project: Project, audience: Audience, legacy: Legacy, name: 
         )
 
 
-def run_legacy(progress: Progress, claim: Claim, deadline: Deadline) -> None:
+def run_legacy(state: RunState, claim: Claim, deadline: Deadline) -> None:
     """Run the command, and stage what it made. Raises `LegacyError`, `DeadlinePassed`, and
     `UsageError` if it cannot be started; its process group is gone in any case."""
-    legacy = progress.compiled.audience.legacy
+    legacy = state.compiled.audience.legacy
     assert legacy is not None, "without_models() has seen to it"
     folder = _made_folder(claim)
-    hide(_hiding(progress.settings.target, os.environ))
-    command = _filled(legacy, progress, folder)
+    hide(_hiding(state.settings.target, os.environ))
+    command = _filled(legacy, state, folder)
     shown = tuple(map(redacted, command))
-    progress.legacy = LegacyCommand(shown, None)
-    output = Output(redacted, tell_output)
-    with progress.step("legacy command", "legacy"):
-        code = _run(progress, command, output, deadline)
-    progress.legacy = LegacyCommand(shown, code)
+    state.legacy = LegacyCommand(shown, None)
+    output = Output(redacted, log.legacy_output)
+    code = state.timed("legacy command", "legacy", lambda: _run(state, command, output, deadline))
+    state.legacy = LegacyCommand(shown, code)
     if code != 0:
         raise LegacyError(
             f"the legacy command {_ending(code)}",
-            where=_where(progress),
+            where=_where(state),
             looked_at=_last_line(output),
             mend="see legacy_output in the log",
         )
-    _collect(progress, claim, folder)
+    _collect(state, claim, folder)
 
 
 def _made_folder(claim: Claim) -> Path:
@@ -124,8 +123,8 @@ def _made_folder(claim: Claim) -> Path:
     return folder
 
 
-def _filled(legacy: Legacy, progress: Progress, folder: Path) -> list[str]:
-    parameters = progress.compiled.parameters
+def _filled(legacy: Legacy, state: RunState, folder: Path) -> list[str]:
+    parameters = state.compiled.parameters
     values = {name: _as_word(value) for name, value in parameters.values.items()}
     values["as_of"] = instant(parameters.as_of)
     values["output_dir"] = str(folder)
@@ -138,12 +137,12 @@ def _as_word(value: object) -> str:
     return format(value, "f") if isinstance(value, Decimal) else str(value)
 
 
-def _run(progress: Progress, command: list[str], output: Output, deadline: Deadline) -> int:
-    where, legacy = _where(progress), progress.compiled.audience.legacy
+def _run(state: RunState, command: list[str], output: Output, deadline: Deadline) -> int:
+    where, legacy = _where(state), state.compiled.audience.legacy
     assert legacy is not None, "without_models() has seen to it"
     seconds = min(legacy.timeout_seconds, deadline.left)
     try:
-        root = progress.compiled.project.root
+        root = state.compiled.project.root
         return run_child(command, root, output, timeout_seconds=seconds)
     except TimeoutError:
         deadline.check("running the legacy command")
@@ -188,47 +187,50 @@ def _password_in(value: str) -> str | None:
         return None
 
 
-def _collect(progress: Progress, claim: Claim, folder: Path) -> None:
+def _collect(state: RunState, claim: Claim, folder: Path) -> None:
     """Stage the files of each audience type; a type without its production file falls."""
     made = [path for path in sorted(folder.iterdir()) if path.is_file() and not path.is_symlink()]
     named = [file for path in made if (file := csv_named(path)) and file.timestamp]
     taken: list[Path] = []
-    for output in progress.outputs:
-        with progress.attempt(frozenset({output.audience_type})):
-            mine = _made_for(progress, output, named)
-            progress.files.extend(_staged(progress, claim, output, one) for one in mine)
+    for output in state.outputs:
+        with state.guarded(frozenset({output.audience_type})):
+            mine = _made_for(state, output, named)
+            state.files.extend(_staged(state, claim, output, one) for one in mine)
             taken += [one.path for one in mine]
-    tell_left_behind([path.name for path in made if path not in taken])
+    log.legacy_left_behind([path.name for path in made if path not in taken])
 
 
-def _made_for(progress: Progress, output: OutputFile, named: list[NamedCsv]) -> list[NamedCsv]:
+def _made_for(state: RunState, output: OutputFile, named: list[NamedCsv]) -> list[NamedCsv]:
     mine = [one for one in named if one.label in output.labels]
     labels = [one.label for one in mine]
     names = ", ".join(one.path.name for one in mine)
     if output.file not in labels:
         raise LegacyError(
             f"the legacy command wrote no {output.file}_{{time}}.csv",
-            where=_where(progress),
+            where=_where(state),
             looked_at=f"of this type it wrote: {names or 'nothing'}",
             mend="see that it writes into {output_dir}",
         )
     if len(set(labels)) < len(labels):
         raise LegacyError(
-            "the legacy command wrote a file twice", where=_where(progress), looked_at=names
+            "the legacy command wrote a file twice", where=_where(state), looked_at=names
         )
     return mine
 
 
-def _staged(progress: Progress, claim: Claim, output: OutputFile, made: NamedCsv) -> CsvFile:
+def _staged(state: RunState, claim: Claim, output: OutputFile, made: NamedCsv) -> CsvFile:
     name = output.file_name(claim.timestamp, is_test=made.is_test)
     with opened(made.path) as records:
         rows = sum(1 for _ in records)
-    with progress.step(name, "test_file" if made.is_test else "file") as counted:
-        counted[0] = rows
+
+    def stream() -> Streamed:
         with _readable(made.path) as file:
-            streamed = stream_into(claim, name, file, crlf=False)
+            return stream_into(claim, name, file, crlf=False)
+
+    kind: StepKind = "test_file" if made.is_test else "file"
+    streamed = state.timed(name, kind, stream, rows=lambda _: rows)
     return CsvFile(
-        path=progress.settings.output_dir / name,
+        path=state.settings.output_dir / name,
         row_count=rows,
         is_test_file=made.is_test,
         audience_type=output.audience_type,
@@ -247,6 +249,6 @@ def _readable(path: Path) -> Iterator[IO[bytes]]:
         raise ExportError(what, where=str(path)) from None
 
 
-def _where(progress: Progress) -> Location:
-    compiled = progress.compiled
+def _where(state: RunState) -> Location:
+    compiled = state.compiled
     return compiled.project.audience_location(compiled.audience, "legacy")

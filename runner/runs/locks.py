@@ -40,6 +40,7 @@ class Contender:
     `tell` is called once with who is being waited for.
     """
 
+    profile: str
     audience: str
     run_id: str
     deadline: Deadline
@@ -165,13 +166,13 @@ def _file_holder(folder: Folder, name: str) -> str:
 # The database
 
 
-def lock_database(session: Session, profile: str, contender: Contender) -> None:
+def lock_database(session: Session, contender: Contender) -> None:
     """Hold the advisory lock of this database, project and audience until the session ends.
 
     Raises `LockedError` and `DeadlinePassed`. A former session of this very run, cut off from us
     but not yet from its server, is ended. On a standby the lock is that server's alone.
     """
-    key = lock_key(profile, contender.audience)
+    key = lock_key(contender.profile, contender.audience)
 
     def attempt() -> bool:
         return bool(session.rows(f"select pg_try_advisory_lock({key})")[0][0])

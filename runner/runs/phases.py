@@ -1,44 +1,35 @@
-"""`run()`: the phases of a run, in order."""
+"""`run()`: the phases of a run, in order. Open this file first."""
 
 from __future__ import annotations
 
 import time
 from contextlib import nullcontext
 from datetime import UTC, datetime
+from operator import attrgetter
+from typing import Literal
 
-from runner.clock import Deadline, file_timestamp, seconds_of
+from runner.clock import Deadline, seconds_of
 from runner.database.retries import retried
 from runner.database.session import Session, open_session
 from runner.database.snapshot import Reach
-from runner.errors import AudienceError, LockedError, UsageError
-from runner.files.claim import Claim
+from runner.errors import AudienceError, DatabaseError, LockedError, UsageError
 from runner.files.document import CsvFile, DataTestResult, FunnelCount, RunResult
-from runner.files.history import newest_runs
-from runner.project.audience import FunnelStep, Output
+from runner.project.audience import Output
 from runner.project.load import load_project
 from runner.project.nodes import Project
 from runner.project.secrets import hide
 from runner.project.targets import Target
-from runner.runs.data_tests import by_model, columns_result, evaluate, refuse_failed
-from runner.runs.export import stream_into, stream_to
+from runner.runs import log
+from runner.runs.data_tests import columns_result, evaluate, refuse_failed
+from runner.runs.export import Streamed
 from runner.runs.legacy import run_legacy, without_models
-from runner.runs.locks import Contender, claimed_alone, lock_database
-from runner.runs.log import tell_outcome
-from runner.runs.publish import publish, recorded
+from runner.runs.locks import Contender
+from runner.runs.publish import Destination, Publication, destination
 from runner.runs.settings import Settings
-from runner.runs.signals import uninterrupted
 from runner.runs.size_guards import judge, refuse
-from runner.runs.state import Progress
-from runner.sql.compile import (
-    PREPARATION,
-    READ_ONLY_PREPARATION,
-    SNAPSHOT,
-    WITHOUT_STATISTICS,
-    CompiledAudience,
-    compile_audience,
-)
-from runner.sql.data_tests import DataTest, across_files, tests_of
-from runner.sql.source_map import MappedSql
+from runner.runs.state import RunState
+from runner.sql.compile import compile_audience
+from runner.sql.plan import READ_ONLY, SNAPSHOT, Plan, Step, copied
 
 
 def run(settings: Settings, *, reach: Reach = nullcontext) -> RunResult:
@@ -48,240 +39,198 @@ def run(settings: Settings, *, reach: Reach = nullcontext) -> RunResult:
 
     Raises `UsageError` for what is wrong with how it was called, nearly always before anything is
     connected to, and `LockedError` if another run of the audience is at work. Other failures are
-    told by the result: `failed` means that nothing was published, `partial` that some types were.
+    in the result: `failed` means that nothing was published, `partial` that some types were.
     """
     hide(settings.target)
-    clock = time.monotonic()
-    started_at = datetime.now(UTC)
+    clock, started_at = time.monotonic(), datetime.now(UTC)
     project = load_project(settings.project_dir)
-
-    compiled = _compiled(settings, project, started_at)
-    progress = Progress(settings, compiled)
-    progress.begin(compiled, started_at)
-    contender = _contender(progress, clock)
+    state = RunState(settings, _plan(settings, project, started_at), clock)
+    contender = _contender(state)
     try:
-        claiming = claimed_alone(settings, compiled.audience, started_at, contender)
-        # a dry run leaves no trace
-        with nullcontext() if settings.is_dry_run else claiming as claim:
-            if claim is not None and claim.started_at != started_at:  # that second was taken
-                started_at = claim.started_at
-                compiled = _compiled(settings, project, started_at)
-            progress.begin(compiled, started_at)
-            with recorded(progress, claim, clock):
-                progress.tell_start()
-                has_activity = _make(progress, claim, contender, reach)
+        with destination(settings, state.compiled.audience, started_at, contender) as files:
+            if files.started_at != started_at:  # another run has the files of that second
+                state.begin(_plan(settings, project, files.started_at))
+            with files.recorded(state):
+                log.run_started(state.identity)
+                _make(state, files, contender, reach)
                 contender.deadline.check("about to publish")
-                if has_activity and claim is not None:
-                    with uninterrupted():
-                        publish(progress, claim, clock)
-            result = progress.result(clock, has_activity=has_activity)
+                files.publish(state)
+            result = state.result()
     except (UsageError, LockedError):
         raise
     except (KeyboardInterrupt, SystemExit) as problem:
-        if not progress.is_published:
+        if not state.is_published:
             problem.add_note("nothing was published")
         raise
     except AudienceError as problem:
-        result = progress.failed(clock, problem)
-    tell_outcome(result)
+        result = state.failed(problem)
+    log.run_ended(result)
     return result
 
 
-def _compiled(settings: Settings, project: Project, started_at: datetime) -> CompiledAudience:
+def _plan(settings: Settings, project: Project, started_at: datetime) -> Plan:
     """All that can be known and refused before anything is connected to."""
     as_of = settings.as_of or started_at
     if settings.engine == "v1":
-        return without_models(settings, project, as_of)
+        return Plan(without_models(settings, project, as_of), started_at)
     compiled = compile_audience(project, settings.audience, settings.parameters, as_of)
-    tests_of(compiled)
-    return compiled
+    plan = Plan(compiled, started_at)
+    plan.check()
+    return plan
 
 
-def _contender(progress: Progress, clock: float) -> Contender:
-    settings = progress.settings
+def _contender(state: RunState) -> Contender:
+    settings = state.settings
     seconds = settings.deadline_seconds or seconds_of(settings.target.deadline)
     return Contender(
-        audience=progress.compiled.audience.name,
-        run_id=progress.run.run_id,
-        deadline=Deadline(seconds, clock + seconds),
+        profile=settings.target.profile,
+        audience=state.compiled.audience.name,
+        run_id=state.run_id,
+        deadline=Deadline(seconds, state.clock + seconds),
         patience=Deadline.after(settings.wait_seconds),
-        tell=progress.tell_waiting,
+        tell=log.waiting,
     )
 
 
-def _make(progress: Progress, claim: Claim | None, contender: Contender, reach: Reach) -> bool:
-    """Stage the files, by the engine that was chosen. False if there was nothing to put in."""
-    if claim is not None and progress.settings.engine == "v1":
-        progress.restart()
-        run_legacy(progress, claim, contender.deadline)
-        return True
-    with reach(progress.settings.target) as target:
-        return retried(
-            lambda: _attempt(progress, target, claim, contender),
-            contender.deadline,
-            progress.tell_retry,
-        )
+def _make(state: RunState, files: Destination, contender: Contender, reach: Reach) -> None:
+    """Stage the files, by the engine that was chosen."""
+    if isinstance(files, Publication) and state.settings.engine == "v1":
+        state.restart()
+        run_legacy(state, files.claim, contender.deadline)
+        return
+
+    def retry(problem: DatabaseError, seconds: float) -> None:
+        state.end_attempt(problem, seconds)
+        log.retrying(len(state.attempts), problem, seconds)
+
+    with reach(state.settings.target) as target:
+        retried(lambda: _attempt(state, target, files, contender), contender.deadline, retry)
 
 
-def _attempt(progress: Progress, target: Target, claim: Claim | None, contender: Contender) -> bool:
-    """The run from its beginning up to publication. False if there was no activity."""
-    progress.restart()
+def _attempt(state: RunState, target: Target, files: Destination, contender: Contender) -> None:
+    """The run from its beginning up to publication."""
+    state.restart()
     name = contender.application_name
     with open_session(target, deadline=contender.deadline, application_name=name) as session:
-        if claim is not None:
-            claim.discard()  # what a former attempt has staged
-            lock_database(session, target.profile, contender)
-        return _read(progress, session, claim)
+        files.begin_attempt(session, contender)
+        server = session.server()
+        state.use(server)
+        log.connected(server)
+        for statement in state.plan.session:
+            session.execute(statement)
+        state.timed("prepare", "prepare", lambda: _prepare(state, session))
+        with session.transaction(SNAPSHOT, end="rollback"):
+            _read(state, session, files)
 
 
-def _read(progress: Progress, session: Session, claim: Claim | None) -> bool:
-    """All that is asked of the database. False if there was no activity to read."""
-    progress.use(session.server())
-    if not progress.compiled.can_build:
-        session.execute(WITHOUT_STATISTICS)
-    _prepare(progress, session)
-    with session.transaction(SNAPSHOT, end="rollback"):
-        if not _build(progress, session):
-            return False
-        _count(progress, session)
-        _test(progress, session)
-        for output in progress.outputs:
-            with progress.attempt(frozenset({output.audience_type}), session):
-                _export(progress, session, claim, output)
-    return True
-
-
-def _prepare(progress: Progress, session: Session) -> None:
+def _prepare(state: RunState, session: Session) -> None:
     """Empty temp tables and probes: the server checks every name and type, and reads nothing."""
-    compiled = progress.compiled
-    begin = PREPARATION if compiled.can_build else READ_ONLY_PREPARATION
-    with progress.step("prepare", "prepare"), session.transaction(begin):
-        for name in compiled.tables:
-            where = compiled.project.models[name].location
-            if progress.needs(name):
-                with progress.attempt(progress.types_of(name), session):
-                    session.execute(compiled.create(name), where)
+    with session.transaction(state.plan.begin_preparation):
+        for step in state.plan.creates:
+            if state.needs(step.types):
+                with state.guarded(step.types, session):
+                    session.execute(step.sql, step.location)
         # a probe runs the model's functions, if only to plan: they may not write either
-        session.execute("set transaction read only")
-        for output in progress.outputs:
-            where = compiled.output_location(output)
-            with progress.attempt(frozenset({output.audience_type}), session):
-                session.execute(compiled.probe(output), where)
-                _settle(progress, [columns_result(session, compiled, output)])
+        session.execute(READ_ONLY)
+        for step in state.plan.probes:
+            if state.needs(step.types):
+                with state.guarded(step.types, session):
+                    session.execute(step.sql, step.location)
+                    assert step.output is not None
+                    columns = columns_result(session, state.compiled, step.output)
+                    _note_tests(state, [columns])
 
 
-def _build(progress: Progress, session: Session) -> bool:
-    """Fill the working tables. False, and no further, if there is no activity."""
-    compiled = progress.compiled
-    activity = compiled.audience.activity_model
-    if activity not in compiled.tables and _rows_of(progress, session, activity) == 0:
-        return False
-    for name in compiled.tables:
-        where = compiled.project.models[name].location
-        if not progress.needs(name):
+def _read(state: RunState, session: Session, files: Destination) -> None:
+    """Working tables, counts, data tests and files, until there turns out to be no activity."""
+    for planned in state.plan.steps:
+        if not state.needs(planned.types):
             continue
-        with progress.attempt(progress.types_of(name), session):
-            with progress.step(name, "table") as rows:
-                counts = [session.execute(one, where) for one in compiled.fill(name)]
-                rows[0] = counts[0]
-            if name == activity and rows[0] == 0:
-                return False
-    return True
+        step = planned
+        if step.is_across_files and len(state.outputs) < len(step.types):
+            if len(state.outputs) == 1:
+                continue
+            step = state.plan.across_files(state.outputs)
+        with state.guarded(step.types, session):
+            rows = _do(state, session, files, step)
+            if step.is_activity and not rows:
+                state.has_activity = False
+                return
 
 
-def _rows_of(progress: Progress, session: Session, model: str) -> int:
-    step = FunnelStep(label=model, model=model)
-    with progress.step(model, "count") as rows:
-        where = progress.compiled.project.models[model].location
-        rows[0] = session.rows(progress.compiled.count(step), where)[0][1]
-    return rows[0] or 0
+def _do(state: RunState, session: Session, files: Destination, step: Step) -> int | None:
+    """One step of the plan; its rows, if it counts any."""
+    match step.kind:
+        case "table":
+            return state.timed(step.name, "table", lambda: _fill(session, step), rows=int)
+        case "count":
+            return state.timed(step.name, "count", lambda: _count(state, session, step), rows=int)
+        case "tests":
+            state.timed(step.name, "tests", lambda: _test(state, session, step))
+        case "file" | "test_file":
+            _export(state, session, files, step, step.kind)
+    return None
 
 
-def _count(progress: Progress, session: Session) -> None:
-    """The funnel. A count falls with the types whose model it counts."""
-    compiled = progress.compiled
-    for index, step in enumerate(compiled.audience.funnel):
-        where = compiled.project.audience_location(compiled.audience, "funnel", index)
-        if not progress.needs(step.model):
-            continue
-        with (
-            progress.attempt(progress.types_of(step.model), session),
-            progress.step(step.label, "count") as rows,
-        ):
-            counts = session.rows(compiled.count(step), where)
-            by_kind = {str(kind): count for kind, count in counts if kind is not None}
-            total = rows[0] = sum(count for _, count in counts)
-            progress.funnel.append(FunnelCount(step.label, total, by_kind))
+def _fill(session: Session, step: Step) -> int:
+    rows = session.execute(step.sql, step.location)
+    if step.follow_up is not None:
+        session.execute(step.follow_up, step.location)
+    return rows
 
 
-def _test(progress: Progress, session: Session) -> None:
-    """The data tests, on the very rows that will be exported. Types fall with a test of theirs."""
-    compiled = progress.compiled
-    name = across_files(compiled, progress.outputs).name
-    gating = [test for test in tests_of(compiled) if test.gates and test.name != name]
-    for group in by_model(gating):
-        _test_together(progress, session, group)
-    if len(progress.outputs) > 1:
-        _test_together(progress, session, [across_files(compiled, progress.outputs)])
+def _count(state: RunState, session: Session, step: Step) -> int:
+    counts = session.rows(step.sql, step.location)
+    total: int = sum(count for _, count in counts)
+    if step.is_funnel:
+        by_kind = {str(kind): count for kind, count in counts if kind is not None}
+        state.funnel.append(FunnelCount(step.name, total, by_kind))
+    return total
 
 
-def _test_together(progress: Progress, session: Session, tests: list[DataTest]) -> None:
-    types = frozenset(one for test in tests for one in test.types)
-    if not types & set(progress.alive):
-        return
-    label = f"tests of {tests[0].tested}" if tests[0].tested else f"test {tests[0].name}"
-    with progress.attempt(types, session), progress.step(label, "tests"):
-        _settle(progress, evaluate(session, progress.compiled, tests))
+def _test(state: RunState, session: Session, step: Step) -> None:
+    _note_tests(state, evaluate(session, state.compiled, step.tests))
 
 
-def _settle(progress: Progress, results: list[DataTestResult]) -> None:
-    progress.tested(results)
-    refuse_failed(progress.compiled, results)
+def _note_tests(state: RunState, results: list[DataTestResult]) -> None:
+    """Note what data tests found. Raises `DataTestError` if one of severity error failed."""
+    state.data_tests += results
+    log.data_tests_ended(results)
+    refuse_failed(state.compiled, results)
 
 
-def _export(progress: Progress, session: Session, claim: Claim | None, output: Output) -> None:
-    """Production file, if its size is let through, then test file, of one audience type."""
-    compiled = progress.compiled
-    select = compiled.export_select(output)
-    production = _stream(progress, session, claim, output, select, is_test=False)
-    folder = claim.folder if claim else progress.settings.output_dir
-    history = newest_runs(folder, compiled.audience.name)
-    judgement = judge(output, production.row_count, progress.run, history)
-    progress.sized(judgement)
-    refuse(judgement, compiled.output_location(output))
-    test_row = compiled.test_row_select(output, progress.started_at)
-    test = _stream(progress, session, claim, output, test_row, is_test=True)
-    progress.files.extend([production, test])
-
-
-def _stream(
-    progress: Progress,
+def _export(
+    state: RunState,
     session: Session,
-    claim: Claim | None,
-    output: Output,
-    select: MappedSql,
-    *,
-    is_test: bool,
-) -> CsvFile:
-    name = output.file_name(file_timestamp(progress.started_at), is_test=is_test)
-    crlf = progress.compiled.audience.line_ending == "crlf"
-    copy = progress.compiled.copy_out(select)
-    where = progress.compiled.output_location(output)
-    with (
-        progress.step(name, "test_file" if is_test else "file") as rows,
-        session.copy(copy, where) as blocks,
-    ):
-        streamed = (
-            stream_into(claim, name, blocks, crlf=crlf)
-            if claim
-            else stream_to(blocks, None, crlf=crlf)
-        )
-        rows[0] = streamed.rows
-    return CsvFile(
-        path=progress.settings.output_dir / name,
+    files: Destination,
+    step: Step,
+    kind: Literal["file", "test_file"],
+) -> None:
+    """Stream one file. Raises `SizeGuardError` if a production file's size is not let through."""
+    assert step.output is not None
+    crlf = state.compiled.audience.line_ending == "crlf"
+
+    def stream() -> Streamed:
+        with session.copy(copied(step.sql), step.location) as blocks:
+            return files.store(step.name, blocks, crlf=crlf)
+
+    streamed = state.timed(step.name, kind, stream, rows=attrgetter("rows"))
+    file = CsvFile(
+        path=state.settings.output_dir / step.name,
         row_count=streamed.rows,
-        is_test_file=is_test,
-        audience_type=output.audience_type,
+        is_test_file=kind == "test_file",
+        audience_type=step.output.audience_type,
         size_bytes=streamed.size_bytes,
         sha256=streamed.sha256,
     )
+    if not file.is_test_file:
+        _judge_size(state, files, step.output, file)
+    state.files.append(file)
+
+
+def _judge_size(state: RunState, files: Destination, output: Output, file: CsvFile) -> None:
+    history = files.past_runs(state.identity.audience)
+    judgement = judge(output, file.row_count, state.identity, history)
+    state.size_guards.append(judgement)
+    log.size_judged(judgement, state.settings.accepted_size)
+    refuse(judgement, state.compiled.output_location(output))

@@ -1,7 +1,4 @@
-"""Project + parameters -> every SQL statement of a run, as text that keeps its source lines.
-
-The runner executes exactly these statements, and `audiences compile` prints them.
-"""
+"""Project + parameters -> an audience whose models are rendered, checked and in order."""
 
 from __future__ import annotations
 
@@ -10,25 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 
-from runner.clock import milliseconds
 from runner.errors import Location, UsageError, did_you_mean
-from runner.project.audience import Audience, FunnelStep, Output
-from runner.project.nodes import Model, Project, Source, literal, quoted
+from runner.project.audience import Audience, Output
+from runner.project.nodes import Model, Project, Source
 from runner.project.parameters import CheckedParameters, check_parameters
 from runner.sql.check import check_select
 from runner.sql.graph import Graph, build_graph
 from runner.sql.render import RenderedModel, render
 from runner.sql.source_map import MappedSql, joined
-
-PREPARATION = "begin isolation level read committed, read write"
-READ_ONLY_PREPARATION = "begin isolation level read committed, read only"
-SNAPSHOT = "begin isolation level repeatable read, read only"
-WITHOUT_STATISTICS = "set enable_nestloop to off"
-"""For inlined runs: no temp table is analyzed there, so the planner takes thousands of rows for
-one and joins them in nested loops, which took minutes where hash joins take seconds."""
-FORMULA_STARTS = "'=', '+', '-', '@', chr(9), chr(13)"
-"""From OWASP's page on CSV injection; tab and carriage return as SQL on one line has them."""
-COPY_OPTIONS = "format csv, header true, encoding 'UTF8'"
 
 
 @dataclass(frozen=True)
@@ -66,64 +52,6 @@ class CompiledAudience:
         if properties is None or not properties.columns:
             return self.output_location(output)
         return self.project.properties_location(output.model, "columns")
-
-    # Statements, in the order of a run
-
-    def create(self, name: str) -> MappedSql:
-        """An empty temp table: reads nothing, but the server checks every name and type."""
-        head = f"create temp table {self._model(name).temp_relation} as\n"
-        return joined(head, self.select(name), "\nwith no data")
-
-    def probe(self, output: Output) -> MappedSql:
-        """Reads no row of a final model, but checks its columns, order and permissions."""
-        return joined("select * from (\n", self.export_select(output), "\n) as probe\nlimit 0")
-
-    def fill(self, name: str) -> list[MappedSql]:
-        """Insert a working table's rows; where models read it, tell the planner about them."""
-        relation = self._model(name).temp_relation
-        statements = [joined(f"insert into {relation}\n", self.select(name))]
-        if any(name in rendered.refs for rendered in self.graph.models.values()):
-            statements.append(joined(f"analyze {relation}"))
-        return statements
-
-    def count(self, step: FunnelStep) -> MappedSql:
-        """Rows of a funnel step: one row of a label (NULL without `by`) and a count for each."""
-        kind = f"{quoted(step.by)}::text" if step.by else "null::text"
-        return joined(
-            f"select {kind}, count(*)\nfrom (\n",
-            self.rows_of(step.model),
-            "\n) as counted",
-            f"\nwhere {' and '.join(map(quoted, step.where))}" if step.where else "",
-            "\ngroup by 1\norder by 1" if step.by else "",
-        )
-
-    def export_select(self, output: Output) -> MappedSql:
-        """A file's rows in order. Text is PostgreSQL's own; NULL and '' are both NULL."""
-        columns = ", ".join(
-            f"{_pushed(output, column, _value(column))} as {quoted(column)}"
-            for column in output.columns
-        )
-        return joined(
-            f"select {columns} from (",
-            self.rows_of(output.model),
-            f") as exported order by {_ordering(output, 'exported')}",
-        )
-
-    def test_row_select(self, output: Output, run_start: datetime) -> MappedSql:
-        """The test file's one row: test user, run's start, shoe and count of the first row."""
-        columns = ", ".join(
-            f"{_pushed(output, column, self._test_value(column, run_start))} as {quoted(column)}"
-            for column in output.columns
-        )
-        return joined(
-            f"select {columns} from (select) as one_row left join (select true as is_found, "
-            "exported.* from (",
-            self.rows_of(output.model),
-            f") as exported order by {_ordering(output, 'exported')} limit 1) as first_row on true",
-        )
-
-    def copy_out(self, select: MappedSql) -> MappedSql:
-        return joined("copy (", select, f") to stdout with ({COPY_OPTIONS})")
 
     def select(self, name: str, conditions: Mapping[str, str] | None = None) -> MappedSql:
         """One model's rows: its SQL behind the models inlined into it. Of the inlined ones that
@@ -184,16 +112,6 @@ class CompiledAudience:
 
     def _model(self, name: str) -> Model:
         return self.project.models[name]
-
-    def _test_value(self, column: str, run_start: datetime) -> str:
-        row = self.audience.test_row
-        if column in row.test_user:
-            return _text_or_null(row.test_user[column])
-        if column in row.run_start:
-            return _text_or_null(milliseconds(run_start))
-        first = _value(column, "first_row")
-        stand_in = _text_or_null(row.placeholders[column])
-        return f"case when first_row.is_found then {first} else {stand_in} end"
 
 
 def compile_audience(
@@ -256,27 +174,3 @@ def _graph(project: Project, parameters: CheckedParameters, readers: list[str]) 
 
 def _inlined_relation(read: Model | Source) -> str:
     return read.relation if isinstance(read, Source) else read.cte_name
-
-
-def _value(column: str, table: str = "exported") -> str:
-    return f"nullif({table}.{quoted(column)}::text, '')"
-
-
-def _pushed(output: Output, column: str, value: str) -> str:
-    """A value as it goes into the file."""
-    if column not in output.escape_formulas:
-        return value
-    quote = literal("'")
-    return (
-        f"case when left({value}, 1) in ({FORMULA_STARTS}) then {quote} || {value} else {value} end"
-    )
-
-
-def _ordering(output: Output, table: str) -> str:
-    return ", ".join(
-        f"{table}.{quoted(column)} {direction}" for column, direction in output.ordering
-    )
-
-
-def _text_or_null(text: str) -> str:
-    return literal(text) if text else "null"

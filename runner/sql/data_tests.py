@@ -122,14 +122,22 @@ class DataTest:
 
 
 def tests_of(compiled: CompiledAudience) -> tuple[DataTest, ...]:
-    """All tests of an audience's models and files, in the order of the models.
+    """All tests of an audience, in the order of its models; last, the one across its files.
 
     Raises `ProjectError`, at the test's own line, for whatever can be known without a server.
     """
+    outputs = compiled.audience.outputs
+    across = (across_files(compiled, outputs),) if len(outputs) > 1 else ()
+    return _distinct([*declared_tests(compiled), *across])
+
+
+def declared_tests(compiled: CompiledAudience) -> tuple[DataTest, ...]:
+    """The tests of models, of singular SQL files, and of each file's key. Raises as `tests_of`."""
     found = [*_declared(compiled), *_singular(compiled)]
-    found += _undeclared(compiled, found)
-    if len(compiled.audience.outputs) > 1:
-        found.append(across_files(compiled, compiled.audience.outputs))
+    return _distinct([*found, *_undeclared(compiled, found)])
+
+
+def _distinct(found: list[DataTest]) -> tuple[DataTest, ...]:
     names: dict[str, Location] = {}
     for test in found:
         if test.name in names:
@@ -187,6 +195,35 @@ def across_files(compiled: CompiledAudience, outputs: Sequence[Output]) -> DataT
         gates=True,
         failing=partial(_as_it_is, rows),
     )
+
+
+def by_model(tests: Iterable[DataTest]) -> Iterator[list[DataTest]]:
+    """Tests that can share a statement: those of one model's rows; a singular test is alone."""
+    shared: dict[str, list[DataTest]] = {}
+    for test in tests:
+        shared.setdefault(test.tested or test.name, []).append(test)
+    yield from shared.values()
+
+
+def count_all(compiled: CompiledAudience, tests: Sequence[DataTest]) -> MappedSql:
+    """One statement that counts the failures of each of them."""
+    model = tests[0].tested
+    shared, rows = MappedSql(""), MappedSql("")
+    if model is not None and model in compiled.tables:
+        rows = compiled.rows_of(model)
+    elif model is not None:
+        # computed once, however many tests there are of it
+        shared = joined("with tested_rows as materialized (", compiled.rows_of(model), ")\n")
+        rows = MappedSql("select * from tested_rows")
+    pieces: list[str | MappedSql] = [shared]
+    for number, test in enumerate(tests):
+        pieces.append("\nunion all\n" if number else "")
+        pieces += [
+            f"select {number} as test, count(*) from (",
+            test.failing(rows),
+            "\n) as failing",
+        ]
+    return joined(*pieces)
 
 
 # Declared in YAML

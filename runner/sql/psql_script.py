@@ -4,31 +4,28 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
 
-from runner.clock import file_timestamp, instant
+from runner.clock import instant
 from runner.errors import ExportError, UsageError
-from runner.project.audience import FunnelStep, Output
 from runner.project.nodes import MODELS_FOLDER
 from runner.project.targets import Target
-from runner.sql.compile import COPY_OPTIONS, PREPARATION, SNAPSHOT, CompiledAudience, inlined
+from runner.sql.compile import CompiledAudience, inlined
+from runner.sql.plan import COPY_OPTIONS, SNAPSHOT, Plan, Step, copied
 
 
-def psql_script(compiled: CompiledAudience, target: Target, started_at: datetime) -> str:
+def psql_script(plan: Plan, target: Target) -> str:
     """The whole run: settings, temp tables, read-only transaction, one \\copy a file.
 
     psql writes into its own current folder and, unlike `run`, replaces files of the same name.
     """
-    return "\n".join(_lines(compiled, target, started_at)) + "\n"
+    return "\n".join(_lines(plan, target)) + "\n"
 
 
-def write_folder(
-    compiled: CompiledAudience, target: Target, started_at: datetime, folder: Path
-) -> list[Path]:
+def write_folder(plan: Plan, target: Target, folder: Path) -> list[Path]:
     """The script, and each model as a stand-alone select, below `folder`. Raises `ExportError`."""
-    stand_alone = inlined(compiled)
-    texts = {f"{compiled.audience.name}.psql": psql_script(compiled, target, started_at)}
+    compiled, stand_alone = plan.compiled, inlined(plan.compiled)
+    texts = {f"{compiled.audience.name}.psql": psql_script(plan, target)}
     for name in stand_alone.graph.models:
         texts[f"{name}.sql"] = stand_alone.select(name).text + "\n"
     _check_folder(compiled, folder)
@@ -56,29 +53,42 @@ def _check_folder(compiled: CompiledAudience, folder: Path) -> None:
         )
 
 
-def _lines(compiled: CompiledAudience, target: Target, started_at: datetime) -> Iterator[str]:
-    yield from _head(compiled, started_at)
+def _lines(plan: Plan, target: Target) -> Iterator[str]:
+    yield from _head(plan)
     yield from (f"{statement}\n;" for statement in target.session_statements())
-    yield f"\n-- Empty temp tables: reads nothing, checks every name and type\n{PREPARATION};"
-    for name in compiled.tables:
-        yield f"\n{compiled.create(name).text}\n;"
+    yield "\n-- Empty temp tables: reads nothing, checks every name and type"
+    yield f"{plan.begin_preparation};"
+    yield from (f"\n{step.sql.text}\n;" for step in plan.creates)
     yield "\ncommit;"
     yield f"\n-- One snapshot for all files; only temp tables can be written\n{SNAPSHOT};"
-    activity = compiled.audience.activity_model
-    if activity not in compiled.tables:
-        yield from _stop_without_activity(compiled)
-    for name in compiled.tables:
-        yield from (f"\n{statement.text}\n;" for statement in compiled.fill(name))
-        if name == activity:
-            yield from _stop_without_activity(compiled)
-    for step in compiled.audience.funnel:
-        yield f"\n\\echo {_psql_text(step.label)}\n{compiled.count(step).text};"
-    for output in compiled.audience.outputs:
-        yield from _files(compiled, output, started_at)
+    for step in plan.steps:
+        yield from _step(plan, step)
     yield "\nrollback;"
 
 
-def _head(compiled: CompiledAudience, started_at: datetime) -> Iterator[str]:
+def _step(plan: Plan, step: Step) -> Iterator[str]:
+    """A step as psql runs it. It runs no data tests, and stops where there was no activity."""
+    if step.kind == "table":
+        yield from (f"\n{sql.text}\n;" for sql in (step.sql, step.follow_up) if sql)
+    elif step.is_funnel:
+        yield f"\n\\echo {_psql_text(step.name)}\n{step.sql.text};"
+    elif step.kind in ("file", "test_file"):
+        yield _file(step)
+    if step.is_activity:
+        count = plan.activity_count.text
+        yield f"\nselect count = 0 as no_activity from (\n{count}\n) as activity \\gset"
+        yield "\\if :no_activity\n    \\echo no activity in the window: no files"
+        yield "    \\quit\n\\endif"
+
+
+def _file(step: Step) -> str:
+    if "\n" in step.sql.text:  # \copy takes one line only
+        return f"\n{copied(step.sql).text}\n\\g {step.name}"
+    return f"\n\\copy ({step.sql.text}) to '{step.name}' with ({COPY_OPTIONS})"
+
+
+def _head(plan: Plan) -> Iterator[str]:
+    compiled, started_at = plan.compiled, plan.started_at
     parameters = compiled.parameters
     yield f"-- Audience {compiled.audience.name}, as psql would run it:"
     yield f'--   psql -X "$DATABASE_URL" -f {compiled.audience.name}.psql'
@@ -92,26 +102,6 @@ def _head(compiled: CompiledAudience, started_at: datetime) -> Iterator[str]:
     if compiled.audience.line_ending == "crlf":
         yield "-- The audience's files end lines with CRLF; psql can only write LF."
     yield "\\set ON_ERROR_STOP on\n\\set QUIET on\n\\pset footer off"
-
-
-def _stop_without_activity(compiled: CompiledAudience) -> Iterator[str]:
-    model = compiled.audience.activity_model
-    count = compiled.count(FunnelStep(label=model, model=model)).text
-    yield f"\nselect count = 0 as no_activity from (\n{count}\n) as activity \\gset"
-    yield "\\if :no_activity\n    \\echo no activity in the window: no files\n    \\quit\n\\endif"
-
-
-def _files(compiled: CompiledAudience, output: Output, started_at: datetime) -> Iterator[str]:
-    stamp = file_timestamp(started_at)
-    selects = {
-        output.file_name(stamp, is_test=False): compiled.export_select(output),
-        output.file_name(stamp, is_test=True): compiled.test_row_select(output, started_at),
-    }
-    for name, select in selects.items():
-        if "\n" in select.text:  # \copy takes one line only
-            yield f"\n{compiled.copy_out(select).text}\n\\g {name}"
-        else:
-            yield f"\n\\copy ({select.text}) to '{name}' with ({COPY_OPTIONS})"
 
 
 def _psql_text(text: str) -> str:

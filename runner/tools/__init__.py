@@ -1,4 +1,4 @@
-"""One room for each command that only looks: check, show, explain, trace, compare, unit_tests, docs.
+"""One room for each command that only looks: check, show, explain, trace, compare, docs, tests.
 Without this folder a run still runs.
 
 Never here: one tool that knows another.

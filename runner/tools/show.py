@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from runner.clock import instant
-from runner.database.snapshot import Reach, Workspace, opened
+from runner.database.snapshot import Reach, Snapshot, open_snapshot
 from runner.errors import UsageError
 from runner.project.nodes import Project
 from runner.project.targets import Target
@@ -102,9 +102,9 @@ def preview(
     project.model(model)
     name, reason = (audience, "as asked") if audience else _only_reader(project, model, as_of)
     compiled = compile_audience(project, name, parameters or {}, as_of, also=model)
-    with reach(target) as reached, opened(compiled, reached, [model]) as workspace:
-        workspace.fill([model])
-        return _read(workspace, model, reason, limit=limit, unmask=unmask)
+    with reach(target) as reached, open_snapshot(compiled, reached, [model]) as snapshot:
+        snapshot.fill([model])
+        return _read(snapshot, model, reason, limit=limit, unmask=unmask)
 
 
 def _only_reader(project: Project, model: str, as_of: datetime) -> tuple[str, str]:
@@ -123,12 +123,12 @@ def _only_reader(project: Project, model: str, as_of: datetime) -> tuple[str, st
     )
 
 
-def _read(workspace: Workspace, model: str, reason: str, *, limit: int, unmask: bool) -> Preview:
-    compiled = workspace.compiled
+def _read(snapshot: Snapshot, model: str, reason: str, *, limit: int, unmask: bool) -> Preview:
+    compiled = snapshot.compiled
     where = compiled.project.models[model].location
     rows_of = compiled.rows_of(model)
     probe = joined("select * from (", rows_of, ") as shown limit 0")
-    columns = tuple(workspace.session.columns(probe, where))
+    columns = tuple(snapshot.session.columns(probe, where))
     names = [name for name, _ in columns]
     masked = () if unmask else tuple(name for name in names if is_personal(compiled, model, name))
     order = _order(compiled, model, names)
@@ -142,7 +142,7 @@ def _read(workspace: Workspace, model: str, reason: str, *, limit: int, unmask: 
         f" order by {by}" if by else "",
         f" limit {limit + 1}",
     )
-    rows = tuple(tuple(row) for row in workspace.session.rows(select, where))
+    rows = tuple(tuple(row) for row in snapshot.session.rows(select, where))
     return Preview(
         model=model,
         audience=compiled.audience.name,

@@ -79,9 +79,9 @@ def _start_up(runs: int) -> None:
             AUDIENCES, "compile", layer3.AUDIENCE, "--project-dir", str(ROOT),
         ],
     }  # fmt: skip
-    with scratch() as workspace:
-        taking_turns(commands, 1, workspace)
-        taken = taking_turns(commands, runs, workspace)
+    with scratch() as snapshot:
+        taking_turns(commands, 1, snapshot)
+        taken = taking_turns(commands, runs, snapshot)
     print("\nstart-up: median seconds, peak MB")
     for name, measurements in taken.items():
         seconds = median(seconds_of(measurements))

@@ -31,18 +31,18 @@ def compare(title: str, url: str, as_of: str, runs: int) -> None:
 
     Raises `BenchError` if a file differs.
     """
-    with scratch() as workspace:
-        write_profile(workspace, url)
-        commands = _commands(workspace, url, as_of)
-        rows = _warm_up(commands, workspace)
-        taken = taking_turns(commands, runs, workspace)
+    with scratch() as snapshot:
+        write_profile(snapshot, url)
+        commands = _commands(snapshot, url, as_of)
+        rows = _warm_up(commands, snapshot)
+        taken = taking_turns(commands, runs, snapshot)
     print(f"\n{title}; {sum(rows):,} rows ({' + '.join(f'{n:,}' for n in rows)}), same in all")
     print(table(taken))
 
 
-def _commands(workspace: Path, url: str, as_of: str) -> Commands:
-    project = ["--project-dir", str(ROOT), "--profiles-dir", str(workspace), "--target", "bench"]
-    script = workspace / "script.psql"
+def _commands(snapshot: Path, url: str, as_of: str) -> Commands:
+    project = ["--project-dir", str(ROOT), "--profiles-dir", str(snapshot), "--target", "bench"]
+    script = snapshot / "script.psql"
     compiled = measured([AUDIENCES, "compile", AUDIENCE, *project, "--as-of", as_of], ROOT)
     script.write_text(compiled.stdout)
     run = [AUDIENCES, "run", AUDIENCE, *project, "--as-of", as_of, "--output-dir", "."]
@@ -53,10 +53,10 @@ def _commands(workspace: Path, url: str, as_of: str) -> Commands:
     }
 
 
-def _warm_up(commands: Commands, workspace: Path) -> list[int]:
+def _warm_up(commands: Commands, snapshot: Path) -> list[int]:
     """Run each once; the number of rows in each production file."""
     with ExitStack() as stack:
-        folders = {name: stack.enter_context(scratch(workspace)) for name in commands}
+        folders = {name: stack.enter_context(scratch(snapshot)) for name in commands}
         for name, command in commands.items():
             measured(command, folders[name])
         return [_same_rows(stem, folders) for stem in FILES]

@@ -45,20 +45,20 @@ def measured(command: Sequence[str], folder: Path) -> Measured:
     return Measured(float(seconds), int(peak) / RSS_UNITS_PER_MB, done.stdout)
 
 
-def taking_turns(commands: Commands, runs: int, workspace: Path) -> dict[str, list[Measured]]:
+def taking_turns(commands: Commands, runs: int, snapshot: Path) -> dict[str, list[Measured]]:
     """Each command `runs` times, A B C A B C, each in a fresh folder that is removed."""
     taken: dict[str, list[Measured]] = {name: [] for name in commands}
     for _ in range(runs):
         for name, command in commands.items():
-            with scratch(workspace) as folder:
+            with scratch(snapshot) as folder:
                 taken[name].append(measured(command, folder))
     return taken
 
 
 @contextmanager
-def scratch(workspace: Path | None = None) -> Iterator[Path]:
+def scratch(snapshot: Path | None = None) -> Iterator[Path]:
     """A folder that is removed at the end."""
-    with tempfile.TemporaryDirectory(prefix="audiences-bench-", dir=workspace) as folder:
+    with tempfile.TemporaryDirectory(prefix="audiences-bench-", dir=snapshot) as folder:
         yield Path(folder)
 
 

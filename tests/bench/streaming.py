@@ -67,11 +67,11 @@ def grow(url: str, runs: int) -> None:
     """Measure the runner and psql at each size, and print tables and the spread of the peaks."""
     peaks = []
     print()
-    with scratch() as workspace:
-        write_profile(workspace, url)
-        _write_project(workspace)
+    with scratch() as snapshot:
+        write_profile(snapshot, url)
+        _write_project(snapshot)
         for rows in SIZES:
-            taken = _measure(workspace, url, rows, runs)
+            taken = _measure(snapshot, url, rows, runs)
             peaks.append(peak_of(taken["runner"]))
             print(f"memory: {rows:,} rows in one file, {runs} runs each\n{table(taken)}\n")
     print(f"runner's peaks lie within {max(peaks) - min(peaks):.1f} MB")

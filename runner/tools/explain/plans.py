@@ -120,7 +120,7 @@ class Buffers:
 
 
 @dataclass(frozen=True)
-class Plan:
+class QueryPlan:
     """One statement's plan, as `explain (verbose, format json)` gives it."""
 
     raw: Json

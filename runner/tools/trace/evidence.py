@@ -13,13 +13,13 @@ from jinja2 import StrictUndefined
 from jinja2.sandbox import SandboxedEnvironment
 
 from runner.clock import instant
-from runner.database.snapshot import Workspace
+from runner.database.snapshot import Snapshot
 from runner.errors import DatabaseError, Location, ParameterError, ProjectError, UsageError
 from runner.files.document import DataTestResult
 from runner.project.nodes import literal, quoted
-from runner.runs.data_tests import attempted, by_model, columns_result
+from runner.runs.data_tests import attempted, columns_result
 from runner.sql.compile import CompiledAudience, compile_audience, inlined
-from runner.sql.data_tests import DataTest, failing_rows, tests_of
+from runner.sql.data_tests import DataTest, by_model, failing_rows, tests_of
 from runner.sql.source_map import MappedSql, joined
 from runner.sql.tokens import Token, tokens
 
@@ -206,13 +206,13 @@ ASKED_OF = 1000
 class Sightings:
     """The users' keys as the server writes them, and their rows by model, upstream first."""
 
-    workspace: Workspace
+    snapshot: Snapshot
     keys: tuple[str, ...]
     rows: dict[str, dict[str, list[Row]]]
 
     @property
     def compiled(self) -> CompiledAudience:
-        return self.workspace.compiled
+        return self.snapshot.compiled
 
     def refs(self, model: str) -> list[str]:
         """The models with the key that a model reads."""
@@ -285,20 +285,20 @@ class Sightings:
         return seen
 
     def _rows(self, sql: str | MappedSql, where: Location) -> Sequence[Any]:
-        return self.workspace.session.rows(sql, where)
+        return self.snapshot.session.rows(sql, where)
 
     def _where(self, model: str) -> Location:
         return self.compiled.project.models[model].location
 
 
-def look(workspace: Workspace, users: Sequence[str]) -> Sightings:
+def look(snapshot: Snapshot, users: Sequence[str]) -> Sightings:
     """Find the users in all models, after filling these as a run does.
 
     Raises `UsageError` for a key that its type does not know, `ProjectError` if the activity
     model has no such column, `DatabaseError` where a model cannot run.
     """
-    compiled = workspace.compiled
-    columns = {name: _columns(workspace, name) for name in compiled.graph.models}
+    compiled = snapshot.compiled
+    columns = {name: _columns(snapshot, name) for name in compiled.graph.models}
     key, activity = compiled.audience.key, compiled.audience.activity_model
     if key not in columns[activity]:
         raise ProjectError(
@@ -307,25 +307,25 @@ def look(workspace: Workspace, users: Sequence[str]) -> Sightings:
             looked_at=f"columns: {', '.join(columns[activity])}",
             mend="name another with key: in the audience's YAML",
         )
-    keys = _spelled(workspace, users)
-    sightings = Sightings(workspace, keys, {})
-    workspace.fill(compiled.graph.models)
+    keys = _spelled(snapshot, users)
+    sightings = Sightings(snapshot, keys, {})
+    snapshot.fill(compiled.graph.models)
     for name in compiled.graph.models:
         if key in columns[name]:
             sightings.rows[name] = sightings._seen(name, compiled.rows_of(name))
     return sightings
 
 
-def _columns(workspace: Workspace, model: str) -> list[str]:
-    rows, where = workspace.compiled.rows_of(model), workspace.compiled.project.models[model]
+def _columns(snapshot: Snapshot, model: str) -> list[str]:
+    rows, where = snapshot.compiled.rows_of(model), snapshot.compiled.project.models[model]
     sql = joined("select * from (\n", rows, "\n) as described\nlimit 0")
-    return workspace.session.table(sql, where.location)[0]
+    return snapshot.session.table(sql, where.location)[0]
 
 
-def _spelled(workspace: Workspace, users: Sequence[str]) -> tuple[str, ...]:
+def _spelled(snapshot: Snapshot, users: Sequence[str]) -> tuple[str, ...]:
     """Each user once, as the server writes a value of the key's type."""
-    session, audience = workspace.session, workspace.compiled.audience
-    rows = workspace.compiled.rows_of(audience.activity_model)
+    session, audience = snapshot.session, snapshot.compiled.audience
+    rows = snapshot.compiled.rows_of(audience.activity_model)
     no_key = joined(f"(select {quoted(audience.key)} from (\n", rows, "\n) as typed limit 0)")
     ((kind,),) = session.rows(joined("select pg_typeof(", no_key, ")::text"))
     spelled: dict[str, None] = {}
@@ -361,14 +361,14 @@ class ClosedGate:
 
 def closed_gates(sightings: Sightings) -> list[ClosedGate]:
     """Run the tests that gate a run, as it does, after the models are filled."""
-    workspace, compiled = sightings.workspace, sightings.compiled
+    snapshot, compiled = sightings.snapshot, sightings.compiled
     closed = [
         ClosedGate(result, frozenset())
         for output in compiled.audience.outputs
-        if (result := columns_result(workspace.session, compiled, output)).status == "error"
+        if (result := columns_result(snapshot.session, compiled, output)).status == "error"
     ]
     for group in by_model(test for test in tests_of(compiled) if test.gates):
-        for test, result in zip(group, attempted(workspace, group), strict=True):
+        for test, result in zip(group, attempted(snapshot, group), strict=True):
             if result.status == "error":
                 keys = _failing_keys(sightings, test) if result.error is None else frozenset()
                 closed.append(ClosedGate(result, keys))
@@ -379,7 +379,7 @@ def _failing_keys(sightings: Sightings, test: DataTest) -> frozenset[str]:
     """The keys that have a row among those that fail. Of a test whose failing rows do not say
     whose they are, each user's rows are tested alone: two users who share a value that must be
     unique are not found so."""
-    session, compiled = sightings.workspace.session, sightings.compiled
+    session, compiled = sightings.snapshot.session, sightings.compiled
     key = compiled.audience.key
     failing = failing_rows(compiled, test)
     columns, _ = session.table(
@@ -400,4 +400,4 @@ def _fails_alone(sightings: Sightings, test: DataTest, key: str) -> bool:
     rows = sightings.compiled.rows_of(test.tested)
     theirs = joined("select * from (\n", rows, f"\n) as tested\nwhere {condition}")
     sql = joined("select exists (\n", test.failing(theirs), "\n)")
-    return bool(sightings.workspace.session.rows(sql, test.location)[0][0])
+    return bool(sightings.snapshot.session.rows(sql, test.location)[0][0])

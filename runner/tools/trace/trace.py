@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
-from runner.database.snapshot import opened
+from runner.database.snapshot import open_snapshot
 from runner.errors import Location, UsageError
 from runner.project.audience import Output
 from runner.project.nodes import Project
@@ -105,9 +105,9 @@ def trace(
             raise UsageError(f"the user {user!r} is empty or not printable", mend="give its key")
     if not users:
         raise UsageError("no user is given", mend="give one key or more")
-    with opened(compiled, target) as workspace:
-        tracer = _Tracer(look(workspace, users), given, unmask=unmask)
-        return Answer(workspace.compiled, [tracer.trace(key) for key in tracer.sightings.keys])
+    with open_snapshot(compiled, target) as snapshot:
+        tracer = _Tracer(look(snapshot, users), given, unmask=unmask)
+        return Answer(snapshot.compiled, [tracer.trace(key) for key in tracer.sightings.keys])
 
 
 class _Tracer:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from runner.database.indexes import (
@@ -15,10 +15,9 @@ from runner.database.indexes import (
     indexes_of,
     joined_columns,
 )
-from runner.database.session import Session
-from runner.database.snapshot import Workspace
-from runner.project.nodes import Source, literal
-from runner.tools.explain.plans import Node, Plan
+from runner.database.snapshot import Snapshot
+from runner.project.nodes import Source
+from runner.tools.explain.plans import Node, QueryPlan
 
 SELECTIVE = 0.1
 """Advise an index on a filter if at most this part of the table passes it. From about here on
@@ -32,34 +31,31 @@ WHOLE_JOINS = ("Full", "Anti", "Right Anti")
 @dataclass(frozen=True)
 class Use:
     """A scan that an index would spare. Without EXPLAIN ANALYZE `rows` are estimates and there is
-    no time; `cost_with` is the planner's estimate with the index in place of `cost`."""
+    no time; `cost` is the planner's estimate of the step."""
 
     step: str
     table_rows: float
     rows: float
     milliseconds: float | None
     cost: float
-    cost_with: float | None = None
 
 
 @dataclass(frozen=True)
 class Advice:
-    """An index, and what it is good for. `verdict` is None if no planner was asked."""
+    """An index, and what it is good for."""
 
     index: Index
     uses: tuple[Use, ...]
-    verdict: bool | None = None
 
     @property
-    def weight(self) -> tuple[bool, float, float]:
+    def weight(self) -> tuple[float, float]:
         """Greater is better."""
         spent = sum(use.milliseconds or 0 for use in self.uses)
-        return self.verdict is not False, spent, sum(use.table_rows for use in self.uses)
+        return spent, sum(use.table_rows for use in self.uses)
 
     def as_json(self) -> dict[str, Any]:
         return {
             "statement": self.index.statement,
-            "plannerWouldUseIt": self.verdict,
             "uses": [
                 {
                     "step": use.step,
@@ -67,17 +63,16 @@ class Advice:
                     "rows": round(use.rows),
                     "milliseconds": use.milliseconds,
                     "cost": use.cost,
-                    "costWithIndex": use.cost_with,
                 }
                 for use in self.uses
             ],
         }
 
 
-def advise(workspace: Workspace, plans: Iterable[tuple[str, Plan]]) -> list[Advice]:
+def advise(snapshot: Snapshot, plans: Iterable[tuple[str, QueryPlan]]) -> list[Advice]:
     """One piece of advice for each index that some plan lacks, the best first."""
-    sources = {(one.schema, one.table): one for one in workspace.compiled.project.sources.values()}
-    tables = {key: indexes_of(workspace.session, *key) for key in sources}
+    sources = {(one.schema, one.table): one for one in snapshot.compiled.project.sources.values()}
+    tables = {key: indexes_of(snapshot.session, *key) for key in sources}
     found: dict[Index, list[Use]] = {}
     for step, plan in plans:
         for node in plan.top.walk():
@@ -91,29 +86,6 @@ def advise(workspace: Workspace, plans: Iterable[tuple[str, Plan]]) -> list[Advi
                     found.setdefault(index, []).append(use)
     advice = [Advice(index, tuple(uses)) for index, uses in found.items()]
     return sorted(advice, key=lambda one: one.weight, reverse=True)
-
-
-def with_verdicts(
-    session: Session, advice: Sequence[Advice], plan: Callable[[str], Plan]
-) -> list[Advice]:
-    """What the planner says if each index were there, alone: hypopg lets it believe so.
-
-    It is asked of an index without its predicate, which can only be worse: hypopg (1.3, 1.4)
-    matches a predicate with the first table of a query only, and behind a view it may take the
-    server down (HypoPG issue 116).
-    """
-    judged = []
-    for one in advice:
-        create = f"create index {replace(one.index, where=()).definition}"
-        name = session.rows(f"select indexname from hypopg_create_index({literal(create)})")[0][0]
-        uses, verdict = [], False
-        for use in one.uses:
-            with_it = plan(use.step)
-            verdict = verdict or name in with_it.indexes()
-            uses.append(replace(use, cost_with=with_it.cost))
-        session.rows("select hypopg_reset()")
-        judged.append(Advice(one.index, tuple(uses), verdict))
-    return sorted(judged, key=lambda one: one.weight, reverse=True)
 
 
 def _scanned(node: Node, table: TableIndexes) -> float:

@@ -1,0 +1,308 @@
+"""The plan of a run: every statement that it sends, in order, as values.
+
+`run` executes it, `explain` explains it, `compile` prints it as a psql script, and what fills
+models for other commands takes some of its steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Literal
+
+from runner.clock import file_timestamp, milliseconds
+from runner.errors import Location
+from runner.project.audience import FunnelStep, Output
+from runner.project.nodes import literal, quoted
+from runner.sql.compile import CompiledAudience, inlined
+from runner.sql.data_tests import DataTest, across_files, by_model, count_all, declared_tests
+from runner.sql.source_map import MappedSql, joined
+
+StepKind = Literal["create", "probe", "table", "count", "tests", "file", "test_file"]
+
+SNAPSHOT = "begin isolation level repeatable read, read only"
+READ_ONLY = "set transaction read only"
+WITHOUT_STATISTICS = "set enable_nestloop to off"
+"""For inlined runs: no temp table is analyzed there, so the planner takes thousands of rows for
+one and joins them in nested loops, which took minutes where hash joins take seconds."""
+FORMULA_STARTS = "'=', '+', '-', '@', chr(9), chr(13)"
+"""From OWASP's page on CSV injection; tab and carriage return as SQL on one line has them."""
+COPY_OPTIONS = "format csv, header true, encoding 'UTF8'"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One statement of a run, and what it is for.
+
+    `types` are the audience types that fail if it fails. `model` is the model that it creates,
+    fills or counts, `follow_up` what is sent after it. `is_activity`: without a row here there was
+    no activity, and the run ends. `is_across_files`: the test that no key is in two files.
+    """
+
+    kind: StepKind
+    name: str
+    sql: MappedSql
+    location: Location
+    types: frozenset[str]
+    model: str | None = None
+    follow_up: MappedSql | None = None
+    tests: tuple[DataTest, ...] = ()
+    output: Output | None = None
+    is_funnel: bool = False
+    is_activity: bool = False
+    is_across_files: bool = False
+
+    @property
+    def label(self) -> str:
+        """The step's kind and name, for people. A file's is without the time of a run."""
+        if self.kind == "tests":
+            return self.name
+        return f"{self.kind.replace('_', ' ')}: {self.output.file if self.output else self.name}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run of one audience whose files bear the time `started_at`.
+
+    `prepare` creates empty working tables and probes the files' columns in a transaction of its
+    own; `steps` run in one read-only snapshot.
+    """
+
+    compiled: CompiledAudience
+    started_at: datetime
+
+    @property
+    def session(self) -> tuple[str, ...]:
+        """What the session sets before anything else."""
+        return () if self.compiled.can_build else (WITHOUT_STATISTICS,)
+
+    @property
+    def begin_preparation(self) -> str:
+        mode = "read write" if self.compiled.can_build else "read only"
+        return f"begin isolation level read committed, {mode}"
+
+    @cached_property
+    def creates(self) -> tuple[Step, ...]:
+        """Empty temp tables: nothing is read, but the server checks every name and type."""
+        return tuple(
+            Step("create", name, _create(self.compiled, name), *self._of_model(name), model=name)
+            for name in self.compiled.tables
+        )
+
+    @cached_property
+    def probes(self) -> tuple[Step, ...]:
+        """The columns, order and permissions of each file, without reading a row."""
+        return tuple(
+            Step(
+                "probe",
+                output.file,
+                _probe(self.compiled, output),
+                *self._of_output(output),
+                output=output,
+            )
+            for output in self.compiled.audience.outputs
+        )
+
+    @cached_property
+    def steps(self) -> tuple[Step, ...]:
+        """Working tables, counts, data tests and files, in order."""
+        return (
+            *self._activity(),
+            *self._tables(),
+            *self._counts(),
+            *self._tests(),
+            *self._files(),
+        )
+
+    def fills(self, models: Iterable[str]) -> Iterator[Step]:
+        """The steps that fill the working tables which these models need, themselves included."""
+        needed = {name for model in models for name in self.compiled.graph.upstream(model)}
+        yield from (step for step in self._tables() if step.model in needed)
+
+    def across_files(self, outputs: tuple[Output, ...]) -> Step:
+        """The test that no key is in more than one of these files."""
+        return self._tests_step([across_files(self.compiled, outputs)], is_across_files=True)
+
+    def inlined(self) -> Plan:
+        """The same run on a server where no temp table can be created."""
+        return Plan(inlined(self.compiled), self.started_at)
+
+    def check(self) -> None:
+        """Make every statement. Raises `ProjectError` for what is known without a server."""
+        for steps in (self.creates, self.probes, self.steps):
+            assert steps is not None
+
+    @property
+    def activity_count(self) -> MappedSql:
+        """The number of rows of the activity model."""
+        name = self.compiled.audience.activity_model
+        return _count(self.compiled, FunnelStep(label=name, model=name))
+
+    def _of_model(self, name: str) -> tuple[Location, frozenset[str]]:
+        """Where a model is, and which types fail with it: all of them if it is only counted."""
+        compiled = self.compiled
+        return compiled.project.models[name].location, compiled.types_needing(name) or self._types
+
+    def _of_output(self, output: Output) -> tuple[Location, frozenset[str]]:
+        return self.compiled.output_location(output), frozenset({output.audience_type})
+
+    @property
+    def _types(self) -> frozenset[str]:
+        return frozenset(output.audience_type for output in self.compiled.audience.outputs)
+
+    def _activity(self) -> Iterator[Step]:
+        """A count of the activity model where it is no working table whose rows are counted."""
+        name = self.compiled.audience.activity_model
+        if name not in self.compiled.tables:
+            where = self._of_model(name)
+            yield Step("count", name, self.activity_count, *where, model=name, is_activity=True)
+
+    def _tables(self) -> Iterator[Step]:
+        for name in self.compiled.tables:
+            relation = self.compiled.project.models[name].temp_relation
+            yield Step(
+                "table",
+                name,
+                joined(f"insert into {relation}\n", self.compiled.select(name)),
+                *self._of_model(name),
+                model=name,
+                # where models read it, the planner is given its statistics
+                follow_up=joined(f"analyze {relation}") if self._is_read(name) else None,
+                is_activity=name == self.compiled.audience.activity_model,
+            )
+
+    def _is_read(self, name: str) -> bool:
+        return any(name in rendered.refs for rendered in self.compiled.graph.models.values())
+
+    def _counts(self) -> Iterator[Step]:
+        compiled = self.compiled
+        for index, counted in enumerate(compiled.audience.funnel):
+            yield Step(
+                "count",
+                counted.label,
+                _count(compiled, counted),
+                compiled.project.audience_location(compiled.audience, "funnel", index),
+                self._of_model(counted.model)[1],
+                model=counted.model,
+                is_funnel=True,
+            )
+
+    def _tests(self) -> Iterator[Step]:
+        for tests in by_model(test for test in declared_tests(self.compiled) if test.gates):
+            yield self._tests_step(tests)
+        outputs = self.compiled.audience.outputs
+        if len(outputs) > 1:
+            yield self.across_files(tuple(outputs))
+
+    def _tests_step(self, tests: list[DataTest], *, is_across_files: bool = False) -> Step:
+        return Step(
+            "tests",
+            f"tests of {tests[0].tested}" if tests[0].tested else f"test {tests[0].name}",
+            count_all(self.compiled, tests),
+            tests[0].location,
+            frozenset(name for test in tests for name in test.types),
+            tests=tuple(tests),
+            is_across_files=is_across_files,
+        )
+
+    def _files(self) -> Iterator[Step]:
+        """Each type's file, then its test file."""
+        timestamp = file_timestamp(self.started_at)
+        for output in self.compiled.audience.outputs:
+            where = self._of_output(output)
+            name = output.file_name(timestamp, is_test=False)
+            rows = _file(self.compiled, output)
+            yield Step("file", name, rows, *where, output=output)
+            name = output.file_name(timestamp, is_test=True)
+            row = _test_file(self.compiled, output, self.started_at)
+            yield Step("test_file", name, row, *where, output=output)
+
+
+def copied(select: MappedSql) -> MappedSql:
+    """The statement that streams a file's rows as CSV."""
+    return joined("copy (", select, f") to stdout with ({COPY_OPTIONS})")
+
+
+def _create(compiled: CompiledAudience, name: str) -> MappedSql:
+    head = f"create temp table {compiled.project.models[name].temp_relation} as\n"
+    return joined(head, compiled.select(name), "\nwith no data")
+
+
+def _probe(compiled: CompiledAudience, output: Output) -> MappedSql:
+    return joined("select * from (\n", _file(compiled, output), "\n) as probe\nlimit 0")
+
+
+def _count(compiled: CompiledAudience, step: FunnelStep) -> MappedSql:
+    """One row of a label (NULL without `by`) and a count for each."""
+    kind = f"{quoted(step.by)}::text" if step.by else "null::text"
+    return joined(
+        f"select {kind}, count(*)\nfrom (\n",
+        compiled.rows_of(step.model),
+        "\n) as counted",
+        f"\nwhere {' and '.join(map(quoted, step.where))}" if step.where else "",
+        "\ngroup by 1\norder by 1" if step.by else "",
+    )
+
+
+def _file(compiled: CompiledAudience, output: Output) -> MappedSql:
+    """A file's rows in order. Text is PostgreSQL's own; NULL and '' are both NULL."""
+    columns = ", ".join(
+        f"{_escaped(output, column, _value(column))} as {quoted(column)}"
+        for column in output.columns
+    )
+    return joined(
+        f"select {columns} from (",
+        compiled.rows_of(output.model),
+        f") as exported order by {_ordering(output, 'exported')}",
+    )
+
+
+def _test_file(compiled: CompiledAudience, output: Output, started_at: datetime) -> MappedSql:
+    """The test file's one row: test user, run's start, shoe and count of the first row."""
+    columns = ", ".join(
+        f"{_escaped(output, column, _test_value(compiled, column, started_at))} as {quoted(column)}"
+        for column in output.columns
+    )
+    return joined(
+        f"select {columns} from (select) as one_row left join (select true as is_found, "
+        "exported.* from (",
+        compiled.rows_of(output.model),
+        f") as exported order by {_ordering(output, 'exported')} limit 1) as first_row on true",
+    )
+
+
+def _test_value(compiled: CompiledAudience, column: str, started_at: datetime) -> str:
+    row = compiled.audience.test_row
+    if column in row.test_user:
+        return _text_or_null(row.test_user[column])
+    if column in row.run_start:
+        return _text_or_null(milliseconds(started_at))
+    first = _value(column, "first_row")
+    stand_in = _text_or_null(row.placeholders[column])
+    return f"case when first_row.is_found then {first} else {stand_in} end"
+
+
+def _value(column: str, table: str = "exported") -> str:
+    return f"nullif({table}.{quoted(column)}::text, '')"
+
+
+def _escaped(output: Output, column: str, value: str) -> str:
+    """A value as it goes into the file."""
+    if column not in output.escape_formulas:
+        return value
+    quote = literal("'")
+    return (
+        f"case when left({value}, 1) in ({FORMULA_STARTS}) then {quote} || {value} else {value} end"
+    )
+
+
+def _ordering(output: Output, table: str) -> str:
+    return ", ".join(
+        f"{table}.{quoted(column)} {direction}" for column, direction in output.ordering
+    )
+
+
+def _text_or_null(text: str) -> str:
+    return literal(text) if text else "null"
