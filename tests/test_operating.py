@@ -255,7 +255,7 @@ def test_each_message_of_the_runbook_is_one_of_ours() -> None:
 def with_old_engine(folder: Path) -> Path:
     """The shipped project with the README's legacy command, and a script that stands in for it."""
     project = shipped_project(folder)
-    path = project / "models" / "layer3_behavior" / "layer3_behavior.yml"
+    path = project / "models" / "layer3_behavior" / "audience.yml"
     before, after = path.read_text().split("    line_ending: lf\n")
     path.write_text(f"{before}    line_ending: lf\n{block('Beside the old engine', 'yaml')}{after}")
     (project / "scripts").mkdir()

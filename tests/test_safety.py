@@ -345,7 +345,7 @@ def test_each_failed_type_is_told(database: Database, tmp_path: Path) -> None:
 
 # Configuration that would do nothing, or harm
 
-LAYER3 = "layer3_behavior/layer3_behavior.yml"
+LAYER3 = "layer3_behavior/audience.yml"
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,10 @@ with
 
 candidates as (
 
-    select * from {{ ref('layer3_candidates') }}
+    select
+        variant_id,
+        action_type
+    from {{ ref('layer3_candidates') }}
 
 ),
 

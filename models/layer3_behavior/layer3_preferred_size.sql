@@ -1,15 +1,26 @@
--- One row per prioritized user who stated a preferred size.
+-- One row per user whose action is in demand and who stated a preferred size.
 with
 
 prioritized as (
 
-    select user_id from {{ ref('layer3_prioritized') }}
+    select
+        user_id,
+        keep_demand
+    from {{ ref('layer3_prioritized') }}
 
 ),
 
 size_preferences as (
 
     select * from {{ ref('shared_size_preferences') }}
+
+),
+
+in_demand as (
+
+    select user_id
+    from prioritized
+    where keep_demand
 
 )
 
@@ -19,7 +30,7 @@ select distinct on (user_id)
     size as preferred_size
 from size_preferences
 where
-    user_id in (select prioritized.user_id from prioritized)
+    user_id in (select in_demand.user_id from in_demand)
     and attribute_name = '{{ var('size_attribute') }}'
 -- equivalent: `user_id` to `user_id desc`: the order of users chooses no row
 order by user_id, attribute_preference_id
