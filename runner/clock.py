@@ -17,15 +17,15 @@ def seconds_of(text: str) -> float:
     """`90s`, `10m`, `10min`, `1.5 h` in seconds. Raises `ValueError` with what would do."""
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]+)\s*", text)
     if not found or found[2] not in _SECONDS:
-        raise ValueError(f"{text!r} is no length of time: write 90s, 10min or 2h")
+        raise ValueError(f"{text!r} is not a length of time: write 90s, 10min or 2h")
     seconds = float(found[1]) * _SECONDS[found[2]]
     if not 0 < seconds <= LONGEST_SECONDS:
-        raise ValueError(f"{text!r} must be more than nothing and at most 7 days")
+        raise ValueError(f"{text!r} must be more than 0 and at most 7 days")
     return seconds
 
 
 def length_of(seconds: float) -> str:
-    """Seconds as people say them: 10 min, 90 s."""
+    """Seconds as people write them: 10 min, 90 s."""
     if seconds and seconds % 60 == 0:
         return f"{seconds / 60:g} min"
     return f"{seconds:g} s"
@@ -77,17 +77,17 @@ def parse_as_of(text: str) -> datetime:
         moment = datetime.fromisoformat(text.strip())
     except ValueError:
         raise ParameterError(
-            f"--as-of {text!r} is no instant", mend="write it as 2025-11-28T12:00:00Z"
+            f"--as-of {text!r} is not a date and time", fix="write it as 2025-11-28T12:00:00Z"
         ) from None
     if moment.tzinfo is None:
         raise ParameterError(
             f"--as-of {text!r} has no offset from UTC",
-            mend=f"write {moment.isoformat()}Z for UTC",
+            fix=f"write {moment.isoformat()}Z for UTC",
         )
     try:
         return moment.astimezone(UTC)
     except OverflowError:
-        raise ParameterError(f"--as-of {text!r} is out of the calendar") from None
+        raise ParameterError(f"--as-of {text!r} is outside the calendar") from None
 
 
 def file_timestamp(moment: datetime) -> str:

@@ -1,4 +1,4 @@
-"""The one error tree: what was wrong, where, what was looked at, how to mend it.
+"""The one error tree: what was wrong, where, what was looked at, how to fix it.
 
 Every error that a user can cause is an `AudienceError`; its class decides the exit code.
 Anything else that reaches the command line is a defect of the runner.
@@ -50,7 +50,7 @@ class Location:
             shown.append(f"{number:>{width}} | {line}".rstrip())
             if number == self.line:
                 column = self.column or len(line) - len(line.lstrip()) + 1
-                # tabs stay tabs, so that the caret stands below its character
+                # tabs stay tabs, so that the caret is below its character
                 indent = "".join("\t" if one == "\t" else " " for one in line[: column - 1])
                 shown.append(f"{' ' * width} | {indent}^")
         return "\n".join(shown)
@@ -60,7 +60,7 @@ class AudienceError(Exception):
     """Root of all errors: the run failed and nothing was published.
 
     `what` is wrong, `where` it was found, `looked_at` is what was examined (valid choices, the
-    value given), `mend` says how to put it right. `str()` is the whole message on one line.
+    value given), `fix` says what to do about it. `str()` is the whole message on one line.
     """
 
     exit_code = EXIT_FAILED
@@ -72,17 +72,17 @@ class AudienceError(Exception):
         *,
         where: Location | str | None = None,
         looked_at: str | None = None,
-        mend: str | None = None,
+        fix: str | None = None,
     ) -> None:
         self.what = what
         self.where = where
         self.looked_at = looked_at
-        self.mend = mend
+        self.fix = fix
         super().__init__(what)
 
     def __str__(self) -> str:
         parts = [f"{self.where}: {self.what}" if self.where else self.what]
-        parts += [part for part in (self.looked_at, self.mend) if part]
+        parts += [part for part in (self.looked_at, self.fix) if part]
         return " ".join("; ".join(parts).split())
 
     def excerpt(self) -> str | None:
@@ -130,12 +130,12 @@ class DatabaseError(AudienceError):
         stage: str | None = None,
         where: Location | str | None = None,
         looked_at: str | None = None,
-        mend: str | None = None,
+        fix: str | None = None,
     ) -> None:
         self.sqlstate = sqlstate
         self.is_transient = is_transient
         self.stage = stage
-        super().__init__(what, where=where, looked_at=looked_at, mend=mend)
+        super().__init__(what, where=where, looked_at=looked_at, fix=fix)
 
 
 class ConnectionLost(DatabaseError):
@@ -149,7 +149,7 @@ class DeadlinePassed(ConnectionLost):
         self.length = length
         super().__init__(
             f"deadline of {length} passed while {doing}; nothing was published",
-            mend="give it more time with --deadline, or with deadline in the target",
+            fix="give it more time with --deadline, or with deadline in the target",
         )
 
     def during(self, doing: str) -> DeadlinePassed:

@@ -18,11 +18,24 @@ WIDEST = 1_000_000
 
 
 def plain_table(columns: Sequence[str], rows: Sequence[Row]) -> str:
-    """Aligned columns, a line a row, however wide."""
-    lines = [list(map(_printable, columns)), *([_shown(cell) for cell in row] for row in rows)]
+    """Rows of data in aligned columns, one line for each row, however wide."""
+    shown = [[_shown(cell) for cell in row] for row in rows]
+    return _aligned(list(map(_printable, columns)), shown, rows, is_ruled=True)
+
+
+def list_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Words and counts of ours in aligned columns; an empty cell stays empty."""
+    return _aligned(columns, [list(map(_printable, row)) for row in rows], rows, is_ruled=False)
+
+
+def _aligned(
+    columns: Sequence[str], shown: list[list[str]], rows: Sequence[Row], *, is_ruled: bool
+) -> str:
+    lines = [list(columns), *shown]
     widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
     numeric = [_is_numeric([row[n] for row in rows]) for n in range(len(columns))]
-    lines.insert(1, ["-" * width for width in widths])
+    if is_ruled:
+        lines.insert(1, ["-" * width for width in widths])
     return "\n".join(
         "  ".join(
             _padded(cell, width, is_right=is_right)
@@ -78,7 +91,7 @@ def _padded(text: str, width: int, *, is_right: bool = False) -> str:
 
 def _is_numeric(cells: Sequence[Cell]) -> bool:
     """Whether a column reads better flush right."""
-    given = [cell for cell in cells if cell is not None]
+    given = [cell for cell in cells if cell]
     return bool(given) and all(re.fullmatch(r"-?[\d,]+(\.\d+)?", cell) for cell in given)
 
 

@@ -20,6 +20,7 @@ from psycopg.types.json import Jsonb
 from runner.files.claim import Claim, claimed
 from runner.files.document import RunResult
 from runner.files.folder import written_to
+from runner.files.history import runs
 from runner.project.audience import Audience
 from runner.project.targets import FileModes, Target
 from runner.runs.phases import run
@@ -27,6 +28,8 @@ from runner.runs.settings import Settings
 
 ROOT = Path(__file__).parent.parent
 GOLDEN = Path(__file__).parent / "golden"
+RECORDED_MANIFESTS = Path(__file__).parent / "recorded" / "manifests"
+"""Three runs of earlier versions with their files, and a pointer to the last."""
 AS_OF = datetime(2025, 11, 28, 12, tzinfo=UTC)
 
 LOAD_ORDER = (
@@ -139,6 +142,11 @@ def manifests(folder: Path) -> list[dict[str, Any]]:
     named = [path for path in folder.glob("*_*.json") if path.name[0] != "."]
     paths = sorted(named, key=lambda path: path.stem.rsplit("_", 1)[1])
     return [json.loads(path.read_text()) for path in paths]
+
+
+def running(folder: Path) -> RunResult:
+    """The document of a folder's newest run as it was when that run began."""
+    return runs(folder)[0].document.model_copy(update={"csv_files": ()}).with_status("running")
 
 
 def only_outcome(folder: Path) -> str:

@@ -1,19 +1,19 @@
-"""The `audiences` command: which commands there are, and how the process starts."""
+"""The `audiences` command: which commands there are, and how the process starts and ends."""
 
 from __future__ import annotations
 
+import inspect
 import logging
-import os
 import signal
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from typing import Annotated, NoReturn
 
 import typer
 
 from runner import __version__
-from runner.cli import analyst_commands, folder_commands, inspection_commands, operator_commands
-from runner.cli.console import Terminated
+from runner.cli.console import Terminated, final_code, guard_output
 
 app = typer.Typer(
     name="audiences",
@@ -21,39 +21,36 @@ app = typer.Typer(
     add_completion=True,
     pretty_exceptions_enable=False,
     help="Turn the marketplace database into push-audience CSV files.",
-    epilog="Exit codes: 0 done, 1 failed (nothing published), 2 usage or configuration, "
-    "3 partial, 4 locked by another run, 130, 143 and 129 interrupted.",
+    epilog="Exit codes: 0 done; 1 failed, nothing was published; 2 wrong usage or configuration; "
+    "3 some files were published and some failed; 4 another run of the audience is going on; "
+    "129, 130 and 143 ended by a signal.",
 )
 
-OPERATING = "Run and operate"
-KEEPING = "Look after what runs left"
-ANALYSING = "Read and change the models"
-COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
-    OPERATING: {
-        "run": operator_commands.run,
-        "check": operator_commands.check,
-        "compare": operator_commands.compare,
-        "demo": operator_commands.demo_command,
-    },
-    KEEPING: {
-        "history": folder_commands.history,
-        "verify": folder_commands.verify,
-        "clean": folder_commands.clean,
-    },
-    ANALYSING: {
-        "list": analyst_commands.list_audiences,
-        "compile": analyst_commands.compile_command,
-        "test": analyst_commands.test_command,
-        "show": inspection_commands.show,
-        "explain": inspection_commands.explain_command,
-        "schema": inspection_commands.schema,
-        "docs": inspection_commands.docs,
-        "trace": inspection_commands.trace,
-    },
-}
-for _panel, _commands in COMMANDS.items():
-    for _name, _command in _commands.items():
-        app.command(_name, rich_help_panel=_panel)(_command)
+COMMANDS = {
+    "Run and operate": ("run", "check", "compare", "demo"),
+    "Look after past runs": ("history", "verify", "clean"),
+    "Read and change the models": (
+        "list", "compile", "test", "show", "explain", "trace", "docs", "schema",
+    ),
+}  # fmt: skip
+"""By the heading that --help prints above them. Each is a module of its name in `commands`."""
+
+
+def _paragraphs(command: Callable[..., None]) -> str:
+    """A docstring, each paragraph as one line, so that the terminal's width breaks it."""
+    paragraphs = (inspect.getdoc(command) or "").split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+
+
+for _heading, _names in COMMANDS.items():
+    for _name in _names:
+        _module = import_module(f"runner.cli.commands.{_name}")
+        app.command(
+            _name,
+            help=_paragraphs(_module.command),
+            epilog=f"Example: {_module.EXAMPLE}",
+            rich_help_panel=_heading,
+        )(_module.command)
 
 
 def main() -> None:
@@ -62,9 +59,11 @@ def main() -> None:
     logging.lastResort = None
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _terminate)
-    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
-    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
-    app()
+    guard_output()
+    try:
+        app()
+    except SystemExit as ending:
+        sys.exit(final_code(ending.code))
 
 
 def _terminate(number: int, _frame: object) -> NoReturn:
@@ -74,7 +73,7 @@ def _terminate(number: int, _frame: object) -> NoReturn:
 
 @app.callback(invoke_without_command=True)
 def top(
-    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
 ) -> None:
     """Turn the marketplace database into push-audience CSV files."""
     if version:

@@ -1,7 +1,7 @@
 """What a shell may complete: names of audiences, models and parameters.
 
-A shell shows whatever a completion says, so these say nothing at all where there is no project or
-a broken one.
+A shell shows whatever a completion prints, so nothing is printed where the project is missing or
+broken.
 """
 
 from __future__ import annotations

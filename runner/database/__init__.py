@@ -3,3 +3,5 @@ indexes that the server has.
 
 Never here: what a model means.
 """
+
+__all__ = ["indexes", "retries", "session", "snapshot", "sources"]

@@ -39,10 +39,10 @@ def check_url(target: Target) -> None:
     try:
         conninfo_to_dict(_libpq_url(target))
     except (psycopg.Error, UnicodeError) as problem:
-        told = redacted_quotation(target, str(problem))
+        shown = redacted_quotation(target, str(problem))
         raise ProfileError(
-            f"the url of target {target.name} cannot be read: {told}",
-            mend="write postgresql://user:password@host:port/dbname, the password percent-encoded",
+            f"the url of target {target.name} cannot be read: {shown}",
+            fix="write postgresql://user:password@host:port/dbname, the password percent-encoded",
         ) from None
 
 
@@ -69,8 +69,8 @@ def _connect(target: Target, seconds: int) -> Driver:
         connect_timeout=seconds,
         application_name="push-audiences",
         client_encoding="UTF8",
-        # every statement is prepared: the server itself then refuses a second one behind it
-        prepare_threshold=0,
+        # nothing is left on the server under a name: behind a pooler others may get the connection
+        prepare_threshold=None,
         autocommit=True,
         keepalives_idle=10,
         keepalives_interval=5,

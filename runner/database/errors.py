@@ -1,4 +1,4 @@
-"""The one gate for errors of the driver and the server: what they mean, and where in models/ they
+"""The one place for errors of the driver and the server: what they mean, and where in models/ they
 come from, without row data."""
 
 from __future__ import annotations
@@ -21,44 +21,52 @@ from runner.sql.tokens import Token, UnclosedError, tokens
 
 @dataclass(frozen=True)
 class Refusal:
-    """How far a connection came, how to mend it, and whether it is worth another try."""
+    """How far a connection came, how to fix it, and whether it is worth another try."""
 
     stage: str
-    mend: str
+    fix: str
     is_transient: bool = False
 
 
 _NAME = Refusal("name resolution", "correct the host's name in the target")
 _DOWN = Refusal(
-    "TCP", "see that the server runs, and that host and port are right", is_transient=True
+    "TCP", "check that the server is running, and that host and port are correct", is_transient=True
 )
 _SILENT = Refusal(
     "TCP",
-    "is the host reachable from here? connect_timeout of the target is in seconds",
+    "check that the host can be reached from here; connect_timeout sets the seconds to wait",
     is_transient=True,
 )
-_BROKEN = Refusal("TCP", "see that the server runs, and what lies between", is_transient=True)
-_WRONG_ROOT = Refusal(
-    "TLS", "name the certificate that signed the server's in sslrootcert, or sslrootcert: system"
+_BROKEN = Refusal(
+    "TCP", "check the server, and any proxy or firewall in between", is_transient=True
 )
-_WRONG_HOST = Refusal("TLS", "connect by the name that is in the server's certificate")
+_WRONG_ROOT = Refusal(
+    "TLS", "set sslrootcert to the certificate that signed the server's, or to system"
+)
+_WRONG_HOST = Refusal("TLS", "set host to the name that is in the server's certificate")
 _TLS = Refusal("TLS", "correct sslmode and the certificates of the target")
-_BUSY = Refusal("database", "the server takes no connection just now: try again", is_transient=True)
+_BUSY = Refusal(
+    "database",
+    "the server accepts no connections at the moment: try again later",
+    is_transient=True,
+)
 _REFUSALS = {
     "certificate verify failed": _WRONG_ROOT,
     "root certificate file": _WRONG_ROOT,
     "server certificate for": _WRONG_HOST,
-    "does not support SSL": Refusal("TLS", "switch TLS on at the server, or correct sslmode"),
+    "does not support SSL": Refusal("TLS", "turn TLS on at the server, or correct sslmode"),
     "pg_hba.conf": Refusal(
         "authentication",
-        "let this host, user and database in at the server's pg_hba.conf, or use TLS if it asks so",
+        "allow this host, user and database in pg_hba.conf, or use TLS if the server requires it",
     ),
     "password authentication failed": Refusal(
         "authentication", "correct user or password of the target"
     ),
     "no password supplied": Refusal("authentication", "give the target a password"),
     "not permitted to log in": Refusal("authentication", "grant the role LOGIN"),
-    "permission denied for database": Refusal("permission", "grant the role CONNECT on it"),
+    "permission denied for database": Refusal(
+        "permission", "grant the role CONNECT on the database"
+    ),
     "the database system is": _BUSY,
     "too many c": _BUSY,
     "connection slots are reserved": _BUSY,
@@ -186,11 +194,11 @@ def _translated(
         stage=refusal.stage if refusal else None,
         where=place or where or f"target {target.name}",
         looked_at=redacted(looked_at) or None,
-        mend=refusal.mend if refusal else _mend(message, problem.sqlstate),
+        fix=refusal.fix if refusal else _fix(message, problem.sqlstate),
     )
 
 
-# What is told of rows: nothing
+# What is shown of rows: nothing
 
 _QUOTING_ROWS = ("21", "22", "23", "44")
 _FOREIGN = ("P0", "38", "39", "HV")
@@ -208,7 +216,9 @@ def _told(problem: psycopg.Error) -> tuple[str, str | None]:
     diagnosis = problem.diag
     state = problem.sqlstate or ""
     if state.startswith(_FOREIGN):
-        message = "a function raised an error; its words may quote rows: see the server's log"
+        message = (
+            "a function raised an error; its text may quote rows, so it is only in the server's log"
+        )
         return f"{message} [SQLSTATE {state}]", None
     message = (diagnosis.message_primary or str(problem)).strip()
     if state.startswith(_QUOTING_ROWS):
@@ -254,7 +264,9 @@ def _place(sql: str | MappedSql, problem: psycopg.Error) -> tuple[Location | Non
     if not found:
         return None, None
     others = ", ".join(str(place) for place in found[1:6])
-    return found[0], f"the server does not say where; it may also be {others}" if others else None
+    return found[
+        0
+    ], f"the server does not report where; it may also be {others}" if others else None
 
 
 def _compiled_line(sql: str | MappedSql, problem: psycopg.Error) -> str | None:
@@ -264,20 +276,20 @@ def _compiled_line(sql: str | MappedSql, problem: psycopg.Error) -> str | None:
     return f"line {sql.line_at(int(position) - 1)} of the compiled statement"
 
 
-_MENDS = {
+_FIXES = {
     "42501": "grant the role USAGE on the schema and SELECT on the table",
-    "42P01": "compare models/sources.yml with the database: audiences check",
+    "42P01": "run audiences check: it compares sources.yml with the database",
     "42703": "correct the column's name; audiences check compares sources.yml with the database",
     "57014": "the statement took longer than statement_timeout of the target, or was cancelled",
-    "55P03": "another session holds a lock; lock_timeout of the target says how long to wait",
+    "55P03": "another session holds a lock; lock_timeout of the target sets how long to wait",
     "53100": "the server's disk is full",
 }
 
 
-def _mend(message: str, sqlstate: str | None) -> str | None:
+def _fix(message: str, sqlstate: str | None) -> str | None:
     if "row-level security" in message:
         return (
             "give the role BYPASSRLS, or, if its policies show it every row, set row_security: on "
             "in the target's settings"
         )
-    return _MENDS.get(sqlstate or "")
+    return _FIXES.get(sqlstate or "")

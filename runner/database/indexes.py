@@ -45,13 +45,13 @@ class Index:
 
     @classmethod
     def declared(cls, source: Source, declaration: IndexDeclaration) -> Index:
-        """One that sources.yml says the models rely on."""
+        """One that the models rely on, according to sources.yml."""
         where = tuple(declaration.where.items())
         return cls(source.schema, source.table, tuple(declaration.columns), where)
 
     @property
     def definition(self) -> str:
-        """What stands behind `create index`."""
+        """What follows `create index`."""
         columns = ", ".join(map(_plain, self.columns))
         rows = " and ".join(_condition(*one) for one in self.where)
         table = f"{_plain(self.schema)}.{_plain(self.table)}"

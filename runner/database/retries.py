@@ -38,7 +38,7 @@ def retried(
     """What `attempt` returns, from the beginning each time, at most `ATTEMPTS` times.
 
     Waits half a second, then twice as long each time, and a random part of a second more. Another
-    attempt must begin before the deadline. `before_retry` is told the error and the seconds to
+    attempt must begin before the deadline. `before_retry` gets the error and the seconds to
     wait. Raises the last error.
     """
 

@@ -1,7 +1,7 @@
 """One pooled session on the database.
 
-Statements are handed to the driver as they are: no parameter style is applied to SQL text, so
-`%` and `:word` mean what PostgreSQL says they mean.
+Statements go to the driver as they are, without parameters, so `%` and `:word` have PostgreSQL's
+own meaning. The engine makes and keeps the one connection.
 """
 
 from __future__ import annotations
@@ -27,11 +27,12 @@ from runner.sql.source_map import MappedSql
 
 Buffer = bytes | bytearray | memoryview
 """What the driver hands out: one row of a COPY stream."""
+Cursor = psycopg.Cursor[Any]
 
 
 @dataclass(frozen=True)
 class Server:
-    """What the server says of itself and of us."""
+    """What the server reports about itself and this session."""
 
     version: str
     user: str
@@ -51,8 +52,15 @@ class Server:
         return "temp tables" if self.may_create_temp else "inlined (no TEMP privilege)"
 
 
+Statement = tuple[str | MappedSql, Location | None]
+"""SQL, and where it comes from if the server names no place in it."""
+
+
 class Session:
     """Every statement of a run goes through here, on one connection, in the order given.
+
+    What needs no answer of its own (savepoints, the begin of a transaction) is sent together with
+    the next statement: a round trip costs milliseconds where the server is far away.
 
     Raises `DatabaseError` with the model's line where the server names a position,
     `ConnectionLost` when there is no session any more, and `DeadlinePassed`.
@@ -65,31 +73,33 @@ class Session:
         self._target = target
         self._deadline = deadline
         self._limits: dict[str, int] = {}
+        self._unsent: list[str] = []
 
     def execute(self, sql: str | MappedSql, where: Location | None = None) -> int:
         """Run a statement; the number of rows it touched."""
-        return self._run(sql, where).rowcount
+        return self._run((sql, where)).rowcount
+
+    def execute_together(self, statements: Iterable[Statement]) -> list[int]:
+        """Run statements in one round trip; the number of rows that each of them touched.
+
+        Raises the error of the first that fails; those after it are not run.
+        """
+        return [cursor.rowcount for cursor in self._send(list(statements))]
 
     def rows(self, sql: str | MappedSql, where: Location | None = None) -> Sequence[Any]:
         """Run a small query and fetch it whole."""
-        result = self._run(sql, where)
-        with self._errors(sql, where):
-            return result.fetchall()
+        return self._run((sql, where)).fetchall()
 
     def table(
         self, sql: str | MappedSql, where: Location | None = None
     ) -> tuple[list[str], Sequence[Any]]:
         """Run a small query: the names of its columns, and its rows."""
-        result = self._run(sql, where)
-        with self._errors(sql, where):
-            return list(result.keys()), result.fetchall()
+        cursor = self._run((sql, where))
+        return [name for name, _ in _described(cursor)], cursor.fetchall()
 
     def columns(self, sql: str | MappedSql, where: Location | None = None) -> list[tuple[str, int]]:
         """Name and type (its object id) of each column that a query gives."""
-        result = self._run(sql, where)
-        with translated_errors(self._target, sql, where):
-            assert result.cursor is not None
-            return [(str(name), int(str(kind))) for name, kind, *_ in result.cursor.description]
+        return _described(self._run((sql, where)))
 
     @contextmanager
     def copy(self, sql: MappedSql, where: Location | None = None) -> Iterator[Iterable[Buffer]]:
@@ -98,6 +108,7 @@ class Session:
         An error while the blocks are used stops the stream on the server.
         """
         driver = self.driver
+        self._flush()
         with (
             self._errors(sql, where),
             driver.cursor() as cursor,
@@ -109,7 +120,7 @@ class Session:
     def transaction(self, begin: str, end: str = "commit") -> Iterator[None]:
         """Begin, and end so; on any error roll back. No statement lasts beyond the deadline."""
         self._limit_statements()
-        self.execute(begin)
+        self._unsent.append(begin)
         try:
             yield
         except BaseException:
@@ -120,7 +131,7 @@ class Session:
     @contextmanager
     def savepoint(self) -> Iterator[None]:
         """On an error, only what happened inside is undone."""
-        self.execute("savepoint attempt")
+        self._unsent.append("savepoint attempt")
         try:
             yield
         except ConnectionLost:
@@ -129,7 +140,7 @@ class Session:
             if not problem.is_transient:  # then there may be no session, and nothing to keep
                 self.execute("rollback to savepoint attempt")
             raise
-        self.execute("release savepoint attempt")
+        self._unsent.append("release savepoint attempt")
 
     def server(self) -> Server:
         row = self.rows(
@@ -146,16 +157,17 @@ class Session:
 
     def settle(self, application_name: str | None) -> None:
         """Set what every session of the target sets."""
-        for statement in self._target.session_statements():
-            self.execute(statement)
+        settings = self._target.session_statements()
         if application_name:
-            self.rows(f"select set_config('application_name', {literal(application_name)}, false)")
+            settings.append(f"set application_name to {literal(application_name)}")
+        names = ("statement_timeout", "lock_timeout")
+        lengths = [f"extract(epoch from current_setting('{name}')::interval)" for name in names]
+        statements = [*settings, f"select {', '.join(lengths)}"]
+        *_, limits = self._send([(statement, None) for statement in statements])
         if self._deadline:
-            names = ("statement_timeout", "lock_timeout")
-            lengths = [f"extract(epoch from current_setting('{one}')::interval)" for one in names]
-            found = self.rows(f"select {', '.join(lengths)}")[0]
+            (found,) = limits.fetchall()
             self._limits = {
-                one: round(seconds * 1000) for one, seconds in zip(names, found, strict=True)
+                name: round(seconds * 1000) for name, seconds in zip(names, found, strict=True)
             }
 
     def _limit_statements(self) -> None:
@@ -164,11 +176,9 @@ class Session:
             return
         self._deadline.check("beginning a transaction")
         left = math.ceil(self._deadline.left * 1000) or 1
-        calls = [
-            f"set_config('{name}', '{min(limit or left, left)}', false)"
-            for name, limit in self._limits.items()
+        self._unsent += [
+            f"set {name} to {min(limit or left, left)}" for name, limit in self._limits.items()
         ]
-        self.rows(f"select {', '.join(calls)}")
 
     @contextmanager
     def _errors(self, sql: str | MappedSql, where: Location | None) -> Iterator[None]:
@@ -181,13 +191,39 @@ class Session:
                 raise self._deadline.passed("running a statement") from problem
             raise
 
-    def _run(self, sql: str | MappedSql, where: Location | None) -> sqlalchemy.CursorResult[Any]:
-        text = sql.text if isinstance(sql, MappedSql) else sql
-        with self._errors(sql, where):
-            return self._connection.exec_driver_sql(text, execution_options={"no_parameters": True})
+    def _run(self, statement: Statement) -> Cursor:
+        return self._send([statement])[0]
+
+    def _flush(self) -> None:
+        """Send what was left for the next statement."""
+        if self._unsent:
+            self._send([])
+
+    def _send(self, statements: list[Statement]) -> list[Cursor]:
+        """Send all in one round trip: what is unsent, then these. Their cursors, with results.
+
+        The server takes each as one statement, and refuses a second one behind it.
+        """
+        unsent: list[Statement] = [(sql, None) for sql in self._unsent]
+        self._unsent = []
+        cursors: list[Cursor] = []
+        failing = (*unsent, *statements, ("", None))
+        try:
+            with self.driver.pipeline():
+                for sql, _ in (*unsent, *statements):
+                    cursors.append(self.driver.cursor())
+                    cursors[-1].execute(sql.text if isinstance(sql, MappedSql) else sql)
+        except psycopg.Error as problem:
+            answered = next(
+                (n for n, cursor in enumerate(cursors) if cursor.pgresult is None), len(cursors)
+            )
+            with self._errors(*failing[answered]):
+                raise problem
+        return cursors[len(unsent) :]
 
     def _try_rollback(self) -> None:
         """After an error or a signal there may be no session to roll back; the first one counts."""
+        self._unsent = []
         if self._connection.invalidated:
             return
         try:
@@ -239,6 +275,11 @@ def _connected(
         if deadline and deadline.has_passed:
             raise deadline.passed("connecting") from problem
         raise
+
+
+def _described(cursor: Cursor) -> list[tuple[str, int]]:
+    assert cursor.description is not None
+    return [(column.name, column.type_code) for column in cursor.description]
 
 
 def _rows(copy: psycopg.Copy, connection: psycopg.pq.abc.PGconn) -> Iterator[Buffer]:

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 
 from runner.database.session import Session, open_session
+from runner.database.sources import find_sources
 from runner.project.targets import Target
 from runner.sql.compile import CompiledAudience
 from runner.sql.plan import SNAPSHOT, Plan, Step
@@ -34,8 +35,8 @@ class Snapshot:
         """
         for step in self.plan.fills(names):
             if step.name not in self.filled:
-                self.session.execute(step.sql, step.location)
-                self.follow_up(step)
+                self.session.execute_together((sql, step.location) for sql in step.statements)
+                self.filled.add(step.name)
 
     def follow_up(self, step: Step) -> None:
         """What comes after a table's rows: the planner is given statistics where models read it."""
@@ -64,8 +65,11 @@ def open_snapshot(
         roots = graph.models if models is None else models
         needed = {name for root in roots for name in graph.upstream(root)}
         with session.transaction(plan.begin_preparation):
+            sources = find_sources(session, plan.sources)
             for step in plan.creates:
                 if step.name in needed:
                     session.execute(step.sql, step.location)
         with session.transaction(SNAPSHOT, end="rollback"):
+            sources.lock(session)
             yield Snapshot(plan, session)
+            sources.check(session)

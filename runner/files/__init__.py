@@ -3,3 +3,16 @@ reading it all back: verify, history, clean, CSV records.
 
 Never here: a server.
 """
+
+__all__ = [
+    "claim",
+    "clean",
+    "csv",
+    "document",
+    "folder",
+    "history",
+    "lock",
+    "manifest",
+    "names",
+    "verify",
+]

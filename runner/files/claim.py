@@ -2,39 +2,35 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import re
 import stat
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from runner.clock import file_timestamp
 from runner.errors import ExportError
-from runner.files.folder import NO_LINK, PRIVATE_FILE, Folder, file_errors
+from runner.files.document import DIED, BrokenManifest, Pointer, RunResult
+from runner.files.folder import Folder, file_errors
+from runner.files.lock import FileLock
 from runner.files.manifest import (
     LOCK,
-    BrokenManifest,
-    Manifest,
+    PastRun,
     is_alive,
-    pointer_to,
     read_manifest,
     read_pointer,
     readable_manifests,
     replace,
     stage,
 )
-from runner.files.names import manifest_name, pointer_name, staging_name
+from runner.files.names import RunName, pointer_name
 from runner.files.verify import difference
 from runner.project.audience import Audience
 
 ABANDONED_SECONDS = 60
-DIED = "the run died before its end: it was killed, or the machine stopped; nothing is published"
 
 
 def sweep(folder: Folder, staging: Folder, audience: str, *, is_alone: bool) -> None:
@@ -43,53 +39,40 @@ def sweep(folder: Folder, staging: Folder, audience: str, *, is_alone: bool) -> 
     `staging` is the sweeper's own, for what it writes. What cannot be settled is left to a later
     run. `is_alone`: no other run can be claiming its second in the folder meanwhile.
     """
-    for manifest in list(readable_manifests(folder, audience)):
-        if manifest.is_unfinished and not is_alive(folder, audience, manifest.timestamp):
+    for run in list(readable_manifests(folder, audience)):
+        if run.is_unfinished and not is_alive(folder, run.name):
             with suppress(ExportError):
-                _withdraw(folder, staging, manifest)
+                _withdraw(folder, staging, run)
     for name in folder.names():
-        match = re.fullmatch(rf"\.{re.escape(audience)}_(\d{{8}}T\d{{6}})\.staging", name)
-        if not match or is_alive(folder, audience, match[1]):
+        dead = RunName.from_staging(name)
+        if dead is None or dead.audience != audience or is_alive(folder, dead):
             continue
         if is_alone or not _is_young(folder, name):
             with suppress(ExportError):
                 with suppress(BrokenManifest):
-                    _complete_pointer(folder, staging, audience, match[1])
+                    _complete_pointer(folder, staging, dead)
                 folder.drop(name)
 
 
-def _withdraw(folder: Folder, staging: Folder, manifest: Manifest) -> None:
+def _withdraw(folder: Folder, staging: Folder, run: PastRun) -> None:
     """Files first: as long as one is there, the manifest lists it."""
-    for file in manifest.document.csv_files:
+    for file in run.document.csv_files:
         if difference(folder, file) is None:
-            folder.remove(file.path)
+            folder.remove(file.path.name)
     folder.flush()
-    replace(folder, staging, manifest.name, _died(manifest))
+    died = run.document.without_files("died", DIED)
+    replace(folder, staging, run.name.manifest, died.as_manifest())
 
 
-def _died(manifest: Manifest) -> dict[str, object]:
-    metadata = {**manifest.raw["metadata"], "rowsByType": {}}
-    return {
-        **manifest.raw,
-        "success": False,
-        "status": "died",
-        "csvFiles": [],
-        "audienceSize": 0,
-        "error": DIED,
-        "metadata": metadata,
-    }
-
-
-def _complete_pointer(folder: Folder, staging: Folder, audience: str, timestamp: str) -> None:
+def _complete_pointer(folder: Folder, staging: Folder, name: RunName) -> None:
     """A run that was killed in its very last step published its files, but pointed to none."""
-    name = manifest_name(audience, timestamp)
-    if folder.status(name) is None:
+    if folder.status(name.manifest) is None:
         return
-    manifest = read_manifest(folder, name)
-    pointer = read_pointer(folder, audience)
-    if manifest.is_published and (pointer is None or pointer.timestamp < timestamp):
-        document = pointer_to(audience, timestamp, manifest.raw)
-        replace(folder, staging, pointer_name(audience), document)
+    run = read_manifest(folder, name)
+    pointer = read_pointer(folder, name.audience)
+    if run.is_published and (pointer is None or pointer.timestamp < name.timestamp):
+        document = Pointer.to(name, run.document).as_json()
+        replace(folder, staging, pointer_name(name.audience), document)
 
 
 def _is_young(folder: Folder, name: str) -> bool:
@@ -116,17 +99,17 @@ class Claim:
     staging: Folder
 
     @property
-    def timestamp(self) -> str:
-        return file_timestamp(self.started_at)
+    def name(self) -> RunName:
+        return RunName(self.audience, file_timestamp(self.started_at))
 
     @property
     def manifest_path(self) -> Path:
-        return self.folder.path / manifest_name(self.audience, self.timestamp)
+        return self.folder.path / self.name.manifest
 
-    def announce(self, document: Mapping[str, Any]) -> None:
+    def announce(self, result: RunResult) -> None:
         """The first manifest. Raises `ExportError`; nothing is ever overwritten by it."""
-        name = self.manifest_path.name
-        stage(self.staging, name, document)
+        name = self.name.manifest
+        stage(self.staging, name, result.as_manifest())
         self.staging.link(name, self.folder)
         try:
             self.staging.remove(name)
@@ -135,19 +118,19 @@ class Claim:
             self.folder.remove(name)
             raise
 
-    def record(self, document: Mapping[str, Any]) -> None:
+    def record(self, result: RunResult) -> None:
         """The manifest from now on. Raises `ExportError`; the one before is then still there."""
-        replace(self.folder, self.staging, self.manifest_path.name, document)
+        replace(self.folder, self.staging, self.name.manifest, result.as_manifest())
 
-    def conclude(self, document: Mapping[str, Any]) -> None:
+    def conclude(self, result: RunResult) -> None:
         """The manifest of a published run, and the pointer to it. Raises `ExportError`.
 
         There is room for both before the first is replaced, and once the pointer has moved nothing
         fails: whether a power cut would undo that is all that can be open.
         """
         pointer = pointer_name(self.audience)
-        stage(self.staging, pointer, pointer_to(self.audience, self.timestamp, document))
-        self.record(document)
+        stage(self.staging, pointer, Pointer.to(self.name, result).as_json())
+        self.record(result)
         self.staging.move(pointer, self.folder)
         with suppress(ExportError):
             self.folder.flush()
@@ -197,7 +180,7 @@ def claimed(folder: Folder, audience: Audience, started_at: datetime) -> Iterato
     finally:
         folder.drop(claim.staging.path.name)
         os.close(claim.staging.descriptor)
-        os.close(lock)
+        lock.release()
 
 
 def _check_pointer(folder: Folder, audience: str) -> None:
@@ -207,17 +190,16 @@ def _check_pointer(folder: Folder, audience: str) -> None:
         raise ExportError(
             "is a link or a folder where a file should be",
             where=str(folder.path / name),
-            mend="remove it, or choose another --output-dir",
+            fix="remove it, or choose another --output-dir",
         )
 
 
-def _claim(folder: Folder, audience: Audience, started_at: datetime) -> tuple[Claim, int]:
+def _claim(folder: Folder, audience: Audience, started_at: datetime) -> tuple[Claim, FileLock]:
     for _ in range(CLAIM_ATTEMPTS):
-        timestamp = file_timestamp(started_at)
-        staging = staging_name(audience.name, timestamp)
+        name = RunName(audience.name, file_timestamp(started_at))
         with folder.alone() as is_alone:
-            if folder.status(staging) is None and not _taken(folder, audience, timestamp):
-                claim = Claim(audience.name, started_at, folder, folder.make(staging))
+            if folder.status(name.staging) is None and not _taken(folder, audience, name):
+                claim = Claim(audience.name, started_at, folder, folder.make(name.staging))
                 lock = _locked(claim.staging)
                 sweep(folder, claim.staging, audience.name, is_alone=is_alone)
                 return claim, lock
@@ -226,23 +208,22 @@ def _claim(folder: Folder, audience: Audience, started_at: datetime) -> tuple[Cl
     raise ExportError(
         "files of other runs already have the names of this second and the ones before",
         where=str(folder.path),
-        mend="wait a moment, or write to another folder with --output-dir",
+        fix="wait a moment, or write to another folder with --output-dir",
     )
 
 
-def _locked(staging: Folder) -> int:
+def _locked(staging: Folder) -> FileLock:
+    lock = FileLock(LOCK, folder=staging.descriptor, flags=os.O_RDWR | os.O_CREAT | os.O_EXCL)
     with file_errors(staging.path / LOCK):
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | NO_LINK
-        lock = os.open(LOCK, flags, PRIVATE_FILE, dir_fd=staging.descriptor)
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.acquire()
     return lock
 
 
-def _taken(folder: Folder, audience: Audience, timestamp: str) -> bool:
+def _taken(folder: Folder, audience: Audience, run: RunName) -> bool:
     names = [
-        output.file_name(timestamp, is_test=is_test)
+        output.file_name(run.timestamp, is_test=is_test)
         for output in audience.outputs
         for is_test in (False, True)
     ]
-    names.append(manifest_name(audience.name, timestamp))
+    names.append(run.manifest)
     return any(folder.status(name) for name in names)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
 from runner.errors import UsageError
 from runner.files.folder import Folder, read_from
-from runner.files.manifest import Manifest, read_pointer, readable_manifests
+from runner.files.manifest import PastRun, read_pointer, readable_manifests
 
 
 @dataclass(frozen=True)
@@ -39,38 +40,48 @@ def remove_old(
     is still listed.
     """
     if keep_runs < 1:
-        raise UsageError(f"{keep_runs} runs cannot be kept", mend="keep 1 or more")
+        raise UsageError(f"{keep_runs} runs cannot be kept", fix="keep 1 or more")
     with folder.alone():
-        old = _old(folder, keep_runs, audience)
-        for manifest in () if is_dry_run else old:
-            _remove(folder, manifest)
-    return [Removed(one.audience, one.timestamp, _names(one)) for one in old]
+        old = [_removal(folder, run) for run in _old(folder, keep_runs, audience)]
+        for removed in () if is_dry_run else old:
+            _remove(folder, removed)
+    return old
 
 
-def _old(folder: Folder, keep_runs: int, audience: str | None) -> list[Manifest]:
+def _old(folder: Folder, keep_runs: int, audience: str | None) -> list[PastRun]:
     """Oldest first, so that a stop in between leaves the newer ones whole."""
-    ended = [one for one in readable_manifests(folder, audience) if not one.is_unfinished]
-    old: list[Manifest] = []
-    for name in {one.audience for one in ended}:
+    ended = [run for run in readable_manifests(folder, audience) if not run.is_unfinished]
+    old: list[PastRun] = []
+    for name in {run.name.audience for run in ended}:
         pointer = read_pointer(folder, name)
         latest = pointer.timestamp if pointer else None
         for is_published in (True, False):
             alike = [
-                one for one in ended if one.audience == name and one.is_published == is_published
+                run
+                for run in ended
+                if run.name.audience == name and run.is_published == is_published
             ]
-            old += [one for one in alike[keep_runs:] if one.timestamp != latest]
-    return sorted(old, key=lambda one: (one.timestamp, one.audience))
+            old += [run for run in alike[keep_runs:] if run.name.timestamp != latest]
+    return sorted(old, key=lambda run: (run.name.timestamp, run.name.audience))
 
 
-def _names(manifest: Manifest) -> tuple[str, ...]:
-    return (*(file.path for file in manifest.document.csv_files), manifest.name)
+def _removal(folder: Folder, run: PastRun) -> Removed:
+    """A folder under the name of a listed file is no file of the run: it stays."""
+    listed = [file.path.name for file in run.document.csv_files]
+    files = [name for name in listed if not _is_folder(folder, name)]
+    return Removed(run.name.audience, run.name.timestamp, (*files, run.name.manifest))
 
 
-def _remove(folder: Folder, manifest: Manifest) -> None:
+def _is_folder(folder: Folder, name: str) -> bool:
+    status = folder.status(name)
+    return status is not None and stat.S_ISDIR(status.st_mode)
+
+
+def _remove(folder: Folder, run: Removed) -> None:
     """The manifest last, and on disk after its files: as long as one is there, it is listed."""
-    *files, last = _names(manifest)
+    *files, manifest = run.names
     for name in files:
         folder.remove(name)
     folder.flush()
-    folder.remove(last)
+    folder.remove(manifest)
     folder.flush()

@@ -114,7 +114,7 @@ def _is_utf8(line: bytes) -> bool:
 
 
 def _broken(path: Path, line: int | None, what: str) -> CsvError:
-    return CsvError(what, where=Location(path, line), mend="see to the file")
+    return CsvError(what, where=Location(path, line), fix="see to the file")
 
 
 @contextmanager
@@ -125,7 +125,7 @@ def opened(path: Path) -> Iterator[Records]:
             yield Records(path, file)
     except OSError as problem:
         raise CsvError(
-            f"cannot be read: {problem.strerror}", where=Location(path), mend="see to the file"
+            f"cannot be read: {problem.strerror}", where=Location(path), fix="see to the file"
         ) from None
 
 

@@ -7,7 +7,6 @@ name. So no name can leave it, and whoever swaps a folder for a link changes not
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import re
 import shutil
@@ -19,10 +18,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from runner.errors import ExportError, UsageError
+from runner.files.lock import NO_LINK, PRIVATE_FILE, FileLock
 
 PLAIN_NAME = re.compile(r"\.?[A-Za-z0-9][A-Za-z0-9._-]*")
-NO_LINK = os.O_NOFOLLOW | os.O_CLOEXEC
-PRIVATE_FILE = 0o600
 PRIVATE_FOLDER = 0o700
 
 
@@ -77,14 +75,14 @@ class Folder:
             raise ExportError(
                 "a file of this name is already there, and nothing is ever overwritten",
                 where=str(final),
-                mend="remove it, or write to another folder with --output-dir",
+                fix="remove it, or write to another folder with --output-dir",
             ) from None
         except OSError as problem:
             if problem.errno in (errno.EPERM, errno.ENOTSUP, errno.EMLINK):
                 raise ExportError(
                     "this file system has no hard links, by which files are published",
                     where=str(final),
-                    mend="choose another file system with --output-dir",
+                    fix="choose another file system with --output-dir",
                 ) from None
             raise export_error(final, problem) from None
 
@@ -133,15 +131,11 @@ class Folder:
         False where the file system locks no folders, as NFS does not.
         """
         is_alone = False
-        with file_errors(self.path):
-            descriptor = os.open(".", os.O_RDONLY | NO_LINK, dir_fd=self.descriptor)
-        try:
+        with FileLock(".", folder=self.descriptor, flags=os.O_RDONLY) as lock:
             with suppress(OSError):
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                lock.acquire()
                 is_alone = True
             yield is_alone
-        finally:
-            os.close(descriptor)
 
 
 @contextmanager
@@ -172,7 +166,7 @@ def read_from(path: Path) -> Iterator[Folder]:
         raise UsageError(
             f"cannot be read: {problem.strerror or problem}",
             where=str(path),
-            mend="name the folder that runs write to",
+            fix="name the folder that runs write to",
         ) from None
     try:
         yield Folder(path, descriptor)
@@ -183,7 +177,7 @@ def read_from(path: Path) -> Iterator[Folder]:
 def _plain(name: str) -> str:
     """The last check before a file is touched: a name, not a way to another folder."""
     if not PLAIN_NAME.fullmatch(name):
-        raise ExportError(f"{name!r} is no plain file name", mend="use letters, digits, - and _")
+        raise ExportError(f"{name!r} is no plain file name", fix="use letters, digits, - and _")
     return name
 
 
@@ -207,7 +201,7 @@ def _refuse_link(path: Path, error: type[ExportError] | type[UsageError]) -> Non
         raise error(
             "is a symbolic link, and files are written through none",
             where=str(path),
-            mend=f"name the folder itself: {path.resolve()}",
+            fix=f"name the folder itself: {path.resolve()}",
         )
 
 
@@ -221,7 +215,7 @@ def file_errors(path: Path) -> Iterator[None]:
 
 
 def export_error(path: Path, problem: OSError) -> ExportError:
-    mends = {
+    fixes = {
         "FileExistsError": "a file stands where the folder should be: remove it, or choose "
         "another --output-dir",
         "FileNotFoundError": "choose another --output-dir",
@@ -231,5 +225,5 @@ def export_error(path: Path, problem: OSError) -> ExportError:
     return ExportError(
         f"cannot be written: {problem.strerror or problem}",
         where=str(path),
-        mend=mends.get(type(problem).__name__, "make room there, or choose another --output-dir"),
+        fix=fixes.get(type(problem).__name__, "make room there, or choose another --output-dir"),
     )

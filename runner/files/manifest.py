@@ -1,4 +1,4 @@
-"""Manifests and `latest` pointers: their names, how they are replaced, and how they are read.
+"""Manifests and `latest` pointers in a folder: how they are read and replaced.
 
 A manifest is there from the second a run starts. It says `running`, then `publishing` with all
 files and hashes before the first of them gets its name, then how the run ended. So a file under
@@ -7,187 +7,169 @@ a final name is always listed, with the hash it has.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, TypeVar
+from pathlib import Path
+from typing import Any, BinaryIO
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
-
-from runner.errors import AudienceError
-from runner.files.document import PUBLISHED, UNFINISHED, Status
-from runner.files.folder import NO_LINK, Folder
-from runner.files.names import CSV_NAME, MANIFEST_NAME, manifest_name, pointer_name, staging_name
+from runner.clock import instant
+from runner.files.document import (
+    PUBLISHED,
+    UNFINISHED,
+    BrokenManifest,
+    CsvFile,
+    Metadata,
+    Pointer,
+    RunResult,
+    Status,
+    parsed,
+)
+from runner.files.folder import Folder
+from runner.files.lock import FileLock
+from runner.files.names import RunName, pointer_name
 
 LOCK = "lock"
 LONGEST_DOCUMENT = 10_000_000
 
 
-class BrokenManifest(AudienceError):
-    """A manifest or pointer that cannot be read, or is none."""
-
-
-def _in_utc(moment: datetime) -> datetime:
-    try:
-        return moment.astimezone(UTC)
-    except OverflowError:
-        raise ValueError("is out of the calendar") from None
-
-
-Instant = Annotated[AwareDatetime, AfterValidator(_in_utc)]
-
-
-class _Lenient(BaseModel):
-    """What is read of a document; keys that later versions add are passed over."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-
-class ListedFile(_Lenient):
-    """One CSV file as a manifest lists it; `path` is a bare name."""
-
-    path: str = Field(pattern=rf"^{CSV_NAME.pattern}$")
-    row_count: int = Field(alias="rowCount", ge=0)
-    is_test_file: bool = Field(alias="isTestFile")
-    audience_type: str = Field(alias="audienceType")
-    size_bytes: int = Field(alias="bytes", ge=0)
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-
-
-class Origin(_Lenient):
-    """Which run it was."""
-
-    run_id: str = Field(alias="runId")
-    audience: str
-    started_at: Instant = Field(alias="startedAt")
-    as_of: Instant = Field(alias="asOf")
-    target: str
-    accepted_size: str | None = Field(default=None, alias="acceptedSize")
-    engine: str = "v2"
-    automation_id: str | None = Field(default=None, alias="automationId")
-    parameters: dict[str, Any]
-    rows_by_type: dict[str, int] = Field(default={}, alias="rowsByType")
-    models_hash: str = Field(alias="modelsHash")
-    host: str
-    pid: int
-
-
-class Document(_Lenient):
-    """What a manifest says."""
-
-    status: Status
-    csv_files: list[ListedFile] = Field(alias="csvFiles")
-    audience_size: int = Field(alias="audienceSize")
-    execution_time_ms: int = Field(alias="executionTimeMs")
-    error: str | None
-    metadata: Origin
-
-
-class PointerDocument(_Lenient):
-    """What a pointer says: the latest published run of an audience, and its files."""
-
-    audience: str
-    timestamp: str
-    run_id: str = Field(alias="runId")
-    status: Literal["success", "partial"]
-    manifest: str = Field(pattern=rf"^{MANIFEST_NAME.pattern}$")
-    csv_files: list[ListedFile] = Field(alias="csvFiles")
-
-
 @dataclass(frozen=True)
-class Manifest:
-    """One manifest in a folder. `raw` is the whole document."""
+class PastRun:
+    """A run that left a manifest in a folder, and what it contains. `is_dead`: its process is gone,
+    but the manifest does not say so yet."""
 
-    audience: str
-    timestamp: str
-    raw: Mapping[str, Any]
-    document: Document
+    name: RunName
+    manifest: Path
+    document: RunResult
+    is_dead: bool = False
 
     @property
-    def name(self) -> str:
-        return manifest_name(self.audience, self.timestamp)
+    def metadata(self) -> Metadata:
+        return self.document.metadata
+
+    @property
+    def status(self) -> Status:
+        return "died" if self.is_dead else self.document.status
 
     @property
     def is_published(self) -> bool:
-        return self.document.status in PUBLISHED
+        return self.status in PUBLISHED
 
     @property
     def is_unfinished(self) -> bool:
         """Nobody has written the end of this run: it lives, or it died."""
         return self.document.status in UNFINISHED
 
+    @property
+    def milliseconds(self) -> int | None:
+        """How long it took. Only a run that ended by itself has a time."""
+        has_ended = not self.is_unfinished and self.status != "died"
+        return self.document.execution_time_ms if has_ended else None
 
-def names_of_manifests(folder: Folder, audience: str | None = None) -> list[str]:
-    """Those of an audience, or of all, newest first."""
-    found = [match for name in folder.names() if (match := MANIFEST_NAME.fullmatch(name))]
-    mine = [match for match in found if audience in (None, match[1])]
-    return [
-        match[0] for match in sorted(mine, key=lambda match: (match[2], match[1]), reverse=True)
-    ]
+    def as_json(self) -> dict[str, Any]:
+        """The result's names, on one level."""
+        return {
+            "audience": self.name.audience,
+            "runId": self.metadata.run_id,
+            "startedAt": instant(self.metadata.started_at),
+            "asOf": instant(self.metadata.as_of),
+            "status": self.status,
+            "target": self.metadata.target,
+            "parameters": self.metadata.parameters,
+            "rowsByType": self.metadata.rows_by_type,
+            "audienceSize": self.document.audience_size,
+            "executionTimeMs": self.milliseconds,
+            "error": self.document.error,
+            "automationId": self.metadata.automation_id,
+            "modelsHash": self.metadata.models_hash,
+            "acceptedSize": self.metadata.accepted_size,
+            "engine": self.metadata.engine,
+            "manifest": str(self.manifest),
+        }
 
 
-def read_manifest(folder: Folder, name: str) -> Manifest:
+def runs_in(folder: Folder, audience: str | None = None) -> list[RunName]:
+    """The runs of an audience, or of all, that have a manifest there, newest first."""
+    found = [run for name in folder.names() if (run := RunName.from_manifest(name))]
+    chosen = [run for run in found if audience in (None, run.audience)]
+    return sorted(chosen, key=lambda run: (run.timestamp, run.audience), reverse=True)
+
+
+def read_manifest(folder: Folder, run: RunName) -> PastRun:
     """Raises `BrokenManifest`, which names it, for whatever is not one, and if it is gone."""
-    match = MANIFEST_NAME.fullmatch(name)
-    raw = read_json(folder, name)
-    document = checked(Document, raw, where=str(folder.path / name))
-    if match is None or document.metadata.audience != match[1]:
-        raise BrokenManifest("is not the manifest of its name", where=str(folder.path / name))
-    if any(CSV_NAME.fullmatch(file.path)[1] != match[2] for file in document.csv_files):  # type: ignore[index]
-        raise BrokenManifest("lists files of another run", where=str(folder.path / name))
-    return Manifest(match[1], match[2], raw, document)
+    where = folder.path / run.manifest
+    with _reading(where), folder.reading(run.manifest) as file:
+        document = parsed(RunResult, _content(file, where), str(where))
+    if document.metadata.audience != run.audience:
+        raise BrokenManifest("is not the manifest of its name", where=str(where))
+    _check_files(document.csv_files, run, where)
+    return PastRun(run, where, document)
 
 
-def readable_manifests(folder: Folder, audience: str | None = None) -> Iterator[Manifest]:
+def _check_files(files: tuple[CsvFile, ...], run: RunName, where: Path) -> None:
+    """What a document lists lies beside it, under a name of that run: nothing else is touched."""
+    for number, file in enumerate(files):
+        if not run.has_file(str(file.path)):
+            what = f"csvFiles.{number}.path is no name of a file of this run"
+            raise BrokenManifest(what, where=str(where))
+
+
+def readable_manifests(folder: Folder, audience: str | None = None) -> Iterator[PastRun]:
     """All but the broken ones, newest first."""
-    for name in names_of_manifests(folder, audience):
-        try:
-            yield read_manifest(folder, name)
-        except BrokenManifest:
-            continue
+    for run in runs_in(folder, audience):
+        with suppress(BrokenManifest):
+            yield read_manifest(folder, run)
 
 
-def read_pointer(folder: Folder, audience: str) -> PointerDocument | None:
+def read_pointer(folder: Folder, audience: str) -> Pointer | None:
     """None if the audience has published nothing here. Raises `BrokenManifest`."""
     name = pointer_name(audience)
     if folder.status(name) is None:
         return None
-    pointer = checked(PointerDocument, read_json(folder, name), where=str(folder.path / name))
-    if pointer.manifest != manifest_name(audience, pointer.timestamp):
-        raise BrokenManifest("is not the pointer of its name", where=str(folder.path / name))
+    where = folder.path / name
+    with _reading(where), folder.reading(name) as file:
+        pointer = parsed(Pointer, _content(file, where), str(where))
+    run = RunName(audience, pointer.timestamp)
+    if pointer.manifest != run.manifest:
+        raise BrokenManifest("is not the pointer of its name", where=str(where))
+    _check_files(pointer.csv_files, run, where)
     return pointer
 
 
-def read_json(folder: Folder, name: str) -> dict[str, Any]:
-    where = str(folder.path / name)
+def read_document(path: Path) -> RunResult | Pointer:
+    """A manifest, a pointer, or a result that somebody saved, anywhere. Raises `BrokenManifest`."""
+    with _reading(path), open(path, "rb") as file:
+        content = _content(file, path)
+    if _has_key(content, "manifest"):  # in a run's document that is in the metadata
+        return parsed(Pointer, content, str(path))
+    return parsed(RunResult, content, str(path))
+
+
+def _has_key(content: bytes, key: str) -> bool:
     try:
-        with folder.reading(name) as file:
-            document = json.loads(file.read(LONGEST_DOCUMENT))
-    except OSError as problem:
-        raise BrokenManifest(
-            f"cannot be read: {problem.strerror or problem}", where=where
-        ) from None
+        document = json.loads(content)
     except (ValueError, RecursionError):
-        raise BrokenManifest("is no JSON document", where=where) from None
-    if not isinstance(document, dict):
-        raise BrokenManifest("is no JSON object", where=where)
-    return document
+        return False
+    return isinstance(document, dict) and key in document
 
 
-AnyDocument = TypeVar("AnyDocument", bound=_Lenient)
-
-
-def checked(model: type[AnyDocument], raw: object, where: str) -> AnyDocument:
-    """`raw` as a document of that kind. Raises `BrokenManifest` for the first misfit."""
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
     try:
-        return model.model_validate(raw)
-    except ValidationError as problem:
-        first = problem.errors(include_url=False)[0]
-        place = ".".join(map(str, first["loc"]))
-        raise BrokenManifest(f"{place}: {first['msg']}", where=where) from None
+        yield
+    except OSError as problem:
+        what = f"cannot be read: {problem.strerror or problem}"
+        raise BrokenManifest(what, where=str(path)) from None
+
+
+def _content(file: BinaryIO, path: Path) -> bytes:
+    content = file.read(LONGEST_DOCUMENT + 1)
+    if len(content) > LONGEST_DOCUMENT:
+        what = f"is larger than {LONGEST_DOCUMENT // 10**6} MB"
+        raise BrokenManifest(what, where=str(path))
+    return content
 
 
 def replace(folder: Folder, staging: Folder, name: str, document: Mapping[str, Any]) -> None:
@@ -208,37 +190,21 @@ def stage(staging: Folder, name: str, document: Mapping[str, Any]) -> None:
         )
 
 
-def pointer_to(audience: str, timestamp: str, document: Mapping[str, Any]) -> dict[str, Any]:
-    """What `<audience>.latest.json` says of a published run's manifest."""
-    metadata = document["metadata"]
-    return {
-        "audience": audience,
-        "timestamp": timestamp,
-        "runId": metadata["runId"],
-        "status": document["status"],
-        "startedAt": metadata["startedAt"],
-        "asOf": metadata["asOf"],
-        "manifest": manifest_name(audience, timestamp),
-        "csvFiles": document["csvFiles"],
-    }
+def is_alive(folder: Folder, run: RunName) -> bool:
+    """Whether the run still has the lock that the kernel takes from the dead.
 
-
-def is_alive(folder: Folder, audience: str, timestamp: str) -> bool:
-    """Whether the run of that second still has the lock that the kernel takes from the dead.
-
-    Who may not look into its staging folder cannot tell, and takes it for alive.
+    Who may not look into its staging folder cannot know, and takes it for alive.
     """
     try:
-        with folder.below(staging_name(audience, timestamp)) as staging:
-            descriptor = os.open(LOCK, os.O_RDONLY | NO_LINK, dir_fd=staging.descriptor)
+        with (
+            folder.below(run.staging) as staging,
+            FileLock(LOCK, folder=staging.descriptor, flags=os.O_RDONLY) as lock,
+        ):
+            lock.open()
+            with suppress(OSError):
+                return not lock.try_acquire(is_shared=True)
+            return True
     except PermissionError:
         return True
     except OSError:
         return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False

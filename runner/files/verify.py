@@ -9,19 +9,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner.errors import UsageError
+from runner.files.document import BrokenManifest, CsvFile, Pointer
 from runner.files.folder import Folder, read_from
 from runner.files.manifest import (
-    BrokenManifest,
-    ListedFile,
-    Manifest,
-    PointerDocument,
+    PastRun,
     is_alive,
-    names_of_manifests,
     read_manifest,
     read_pointer,
     readable_manifests,
+    runs_in,
 )
-from runner.files.names import CSV_NAME, MANIFEST_NAME, POINTER_NAME
+from runner.files.names import (
+    RunName,
+    audience_of_pointer,
+    pointer_name,
+    timestamp_of_csv,
+)
 
 BLOCK_BYTES = 1 << 20
 NAME_ONE = "name a manifest, a pointer (AUDIENCE.latest.json), or the folder of both"
@@ -46,20 +49,20 @@ def verify(path: Path) -> list[Finding]:
         with read_from(path) as folder:
             return list(_of_folder(folder))
     if not os.path.lexists(path):
-        raise UsageError("there is no such file or folder", where=str(path), mend=NAME_ONE)
+        raise UsageError("there is no such file or folder", where=str(path), fix=NAME_ONE)
     with read_from(path.parent) as folder:
         try:
             return list(_of_file(folder, path.name))
         except BrokenManifest as problem:
-            raise UsageError(problem.what, where=problem.where, mend=NAME_ONE) from None
+            raise UsageError(problem.what, where=problem.where, fix=NAME_ONE) from None
 
 
-def difference(folder: Folder, listed: ListedFile) -> str | None:
+def difference(folder: Folder, listed: CsvFile) -> str | None:
     """How a file differs from what its manifest lists, None if it does not."""
     digest = hashlib.sha256()
     size = 0
     try:
-        with folder.reading(listed.path) as file:
+        with folder.reading(listed.path.name) as file:
             while block := file.read(BLOCK_BYTES):
                 digest.update(block)
                 size += len(block)
@@ -75,64 +78,65 @@ def difference(folder: Folder, listed: ListedFile) -> str | None:
 
 
 def _of_file(folder: Folder, name: str) -> Iterator[Finding]:
-    if match := POINTER_NAME.fullmatch(name):
-        pointer = read_pointer(folder, match[1])
+    if audience := audience_of_pointer(name):
+        pointer = read_pointer(folder, audience)
         if pointer is None:
             raise BrokenManifest("is gone", where=str(folder.path / name))
         yield _of_pointer(folder, name, pointer)
         yield from _files(folder, pointer.csv_files)
         return
-    if not MANIFEST_NAME.fullmatch(name):
+    run_name = RunName.from_manifest(name)
+    if run_name is None:
         raise BrokenManifest("is neither a manifest nor a pointer", where=str(folder.path / name))
-    manifest = read_manifest(folder, name)
-    if manifest.is_unfinished and is_alive(folder, manifest.audience, manifest.timestamp):
+    run = read_manifest(folder, run_name)
+    if run.is_unfinished and is_alive(folder, run_name):
         yield Finding(name, "its run has not ended")
     else:
-        yield from _of_manifest(folder, manifest)
-    mine = [one for one in folder.names() if _timestamp(one) == manifest.timestamp]
-    yield from _unlisted(folder, mine)
+        yield from _of_run(folder, run)
+    yield from _unlisted(folder, filter(run_name.has_file, folder.names()))
 
 
 def _of_folder(folder: Folder) -> Iterator[Finding]:
     # names first: a file that is there now is listed by a manifest that is there a moment later
     names = folder.names()
-    for name in names_of_manifests(folder):
+    for run_name in runs_in(folder):
         try:
-            manifest = read_manifest(folder, name)
+            run = read_manifest(folder, run_name)
         except BrokenManifest as problem:
-            if folder.status(name) is not None:
-                yield Finding(name, problem.what)
+            if folder.status(run_name.manifest) is not None:
+                yield Finding(run_name.manifest, problem.what)
             continue
-        if not (manifest.is_unfinished and is_alive(folder, manifest.audience, manifest.timestamp)):
-            yield from _of_manifest(folder, manifest)
-    for match in filter(None, map(POINTER_NAME.fullmatch, names)):
-        yield from _of_latest(folder, match[0], match[1])
+        if not (run.is_unfinished and is_alive(folder, run_name)):
+            yield from _of_run(folder, run)
+    for audience in filter(None, map(audience_of_pointer, names)):
+        yield from _of_latest(folder, audience)
     yield from _unlisted(folder, names)
 
 
-def _of_manifest(folder: Folder, manifest: Manifest) -> Iterator[Finding]:
-    findings = [Finding(manifest.name), *_files(folder, manifest.document.csv_files)]
-    if manifest.is_unfinished:
-        problem = "its run died; the audience's next run settles it"
-        findings = [Finding(manifest.name, problem)]
-    if any(finding.problem for finding in findings) and not _stands(folder, manifest):
+def _of_run(folder: Folder, run: PastRun) -> Iterator[Finding]:
+    name = run.name.manifest
+    findings = [Finding(name), *_files(folder, run.document.csv_files)]
+    if run.is_unfinished:
+        findings = [Finding(name, "its run died; the audience's next run settles it")]
+    if any(finding.problem for finding in findings) and not _stands(folder, run):
         return  # it was settled or cleaned away while we looked
     yield from findings
 
 
-def _stands(folder: Folder, manifest: Manifest) -> bool:
+def _stands(folder: Folder, run: PastRun) -> bool:
     try:
-        return read_manifest(folder, manifest.name).raw == manifest.raw
+        return read_manifest(folder, run.name) == run
     except BrokenManifest:
         return False
 
 
-def _files(folder: Folder, listed: Iterable[ListedFile]) -> Iterator[Finding]:
+def _files(folder: Folder, listed: Iterable[CsvFile]) -> Iterator[Finding]:
     for file in listed:
-        yield Finding(file.path, difference(folder, file))
+        yield Finding(file.path.name, difference(folder, file))
 
 
-def _of_latest(folder: Folder, name: str, audience: str) -> Iterator[Finding]:
+def _of_latest(folder: Folder, audience: str) -> Iterator[Finding]:
+    name = pointer_name(audience)
     try:
         pointer = read_pointer(folder, audience)
     except BrokenManifest as problem:
@@ -145,31 +149,28 @@ def _of_latest(folder: Folder, name: str, audience: str) -> Iterator[Finding]:
         yield finding  # else it was moved on while we looked
 
 
-def _still_is(folder: Folder, audience: str, pointer: PointerDocument) -> bool:
+def _still_is(folder: Folder, audience: str, pointer: Pointer) -> bool:
     try:
         return read_pointer(folder, audience) == pointer
     except BrokenManifest:
         return True
 
 
-def _of_pointer(folder: Folder, name: str, pointer: PointerDocument) -> Finding:
+def _of_pointer(folder: Folder, name: str, pointer: Pointer) -> Finding:
     try:
-        manifest = read_manifest(folder, pointer.manifest)
+        run = read_manifest(folder, RunName(pointer.audience, pointer.timestamp))
     except BrokenManifest as problem:
         return Finding(name, f"points to {pointer.manifest}, which {problem.what}")
-    if not manifest.is_published or manifest.document.csv_files != pointer.csv_files:
+    if not run.is_published or run.document.csv_files != pointer.csv_files:
         return Finding(name, f"lists other files than {pointer.manifest}")
     return Finding(name)
 
 
 def _unlisted(folder: Folder, names: Iterable[str]) -> Iterator[Finding]:
     """CSV files of runs that no manifest lists."""
-    listed = {file.path for one in readable_manifests(folder) for file in one.document.csv_files}
+    listed = {
+        file.path.name for run in readable_manifests(folder) for file in run.document.csv_files
+    }
     for name in names:
-        if _timestamp(name) and name not in listed and folder.status(name) is not None:
+        if timestamp_of_csv(name) and name not in listed and folder.status(name) is not None:
             yield Finding(name, "is listed by no manifest")
-
-
-def _timestamp(name: str) -> str | None:
-    match = CSV_NAME.fullmatch(name)
-    return match[1] if match else None

@@ -3,3 +3,15 @@ YAML, models, sources, audiences, parameters, targets, secrets, and their JSON s
 
 Never here: SQL text, a server.
 """
+
+__all__ = [
+    "audience",
+    "json_schema",
+    "load",
+    "nodes",
+    "parameters",
+    "properties",
+    "secrets",
+    "targets",
+    "unit_test",
+]

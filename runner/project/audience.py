@@ -63,7 +63,7 @@ class Parameter(StrictModel):
     @classmethod
     def _is_finite(cls, bound: float | None) -> float | None:
         if bound is not None and not math.isfinite(bound):
-            raise ValueError("a bound is a finite number")
+            raise ValueError("a bound must be a finite number")
         return bound
 
     @field_validator("pattern")
@@ -72,7 +72,7 @@ class Parameter(StrictModel):
         try:
             re.compile(pattern or "")
         except re.error as problem:
-            raise ValueError(f"{pattern!r} is no regular expression: {problem}") from None
+            raise ValueError(f"{pattern!r} is not a regular expression: {problem}") from None
         return pattern
 
     @model_validator(mode="after")
@@ -93,7 +93,7 @@ class Parameter(StrictModel):
 
 
 class Rule(StrictModel):
-    """What parameters must be to each other: a Jinja expression, and what to say if it is not."""
+    """A condition on parameters together: a Jinja expression, and the message if it is false."""
 
     must: str
     message: str
@@ -137,7 +137,7 @@ class Output(StrictModel):
         for item in order_by:
             words = item.split()
             if not 1 <= len(words) <= 2 or words[1:] not in ([], ["asc"], ["desc"]):
-                raise ValueError(f"{item!r} is not a column name, with asc or desc behind it")
+                raise ValueError(f"{item!r} is not a column name, alone or followed by asc or desc")
         return order_by
 
     @model_validator(mode="after")
@@ -145,7 +145,7 @@ class Output(StrictModel):
         for column in self.escape_formulas:
             if column not in self.columns:
                 raise ValueError(
-                    f"escape_formulas names {column!r}, which is none of the columns; "
+                    f"escape_formulas names {column!r}, which is not one of the columns; "
                     f"{did_you_mean(column, self.columns)}"
                 )
         return self
@@ -208,15 +208,15 @@ class TraceReason(StrictModel):
         try:
             SandboxedEnvironment().parse(says)
         except TemplateSyntaxError as problem:
-            raise ValueError(f"{says!r} is no Jinja: {problem.message}") from None
+            raise ValueError(f"{says!r} is not valid Jinja: {problem.message}") from None
         return says
 
 
 class TraceDefinition(StrictModel):
-    """What `trace` may know beside the models.
+    """What `trace` needs to know besides the models.
 
-    `widen` gives parameters under which the activity model shows what lies outside the window,
-    `time` is its column that the window looks at.
+    `widen` gives parameters under which the activity model shows what is outside the window,
+    `time` is its column that the window compares.
     """
 
     key_source: KeySource | None = None
@@ -227,13 +227,13 @@ class TraceDefinition(StrictModel):
     @model_validator(mode="after")
     def _is_whole(self) -> TraceDefinition:
         if bool(self.widen) != bool(self.time):
-            raise ValueError("widen and time go together: what to look at, and where its time is")
+            raise ValueError("widen and time are needed together: give both or neither")
         return self
 
 
 class Legacy(StrictModel):
     """The old engine's command: words, without a shell, with {placeholders} for parameters,
-    {as_of} and {output_dir}. `{{` and `}}` stand for braces."""
+    {as_of} and {output_dir}. `{{` and `}}` are braces."""
 
     command: list[str] = Field(min_length=1)
     timeout: str = Field(default="30min", pattern=r"^[1-9]\d{0,5}(s|min|h)$")
@@ -243,11 +243,15 @@ class Legacy(StrictModel):
     def _can_be_filled(cls, command: list[str]) -> list[str]:
         for word in command:
             if not word.isprintable() or not all(map(_is_plain, Formatter().parse(word))):
-                raise ValueError(f"{word!r} is no word with {{placeholders}}")
+                raise ValueError(
+                    f"{word!r} is not printable, or its {{placeholders}} are not plain names"
+                )
         if not command[0] or _placeholders(command[:1]):
-            raise ValueError("its first word names the program")
+            raise ValueError("the first word must be the program, without placeholders")
         if "output_dir" not in _placeholders(command):
-            raise ValueError("it must be told where to write: put {output_dir} into it")
+            raise ValueError(
+                "the command must contain {output_dir}, so that it knows where to write"
+            )
         return command
 
     @property
@@ -296,7 +300,7 @@ class Audience(StrictModel):
     def _names_parameters(cls, legacy: Legacy | None, info: ValidationInfo) -> Legacy | None:
         known = {one.name for one in info.data.get("parameters", [])} | {"as_of", "output_dir"}
         for name in sorted(legacy.placeholders - known if legacy else ()):
-            raise ValueError(f"{{{name}}} is no parameter; {did_you_mean(name, known)}")
+            raise ValueError(f"{{{name}}} is not a parameter; {did_you_mean(name, known)}")
         return legacy
 
     def parameter(self, name: str) -> Parameter | None:

@@ -33,7 +33,7 @@ def write_schemas(folder: Path) -> list[Path]:
         raise ExportError(
             f"cannot be written: {problem.strerror}",
             where=str(problem.filename or folder),
-            mend="choose another folder with --to",
+            fix="choose another folder with --to",
         ) from None
     return [folder / name for name in schemas()]
 

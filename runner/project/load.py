@@ -29,7 +29,7 @@ def check_column(project: Project, model: str, column: str, where: Location) -> 
         raise ProjectError(
             f"model {model} describes no column {column!r}",
             where=where,
-            mend=did_you_mean(column, described),
+            fix=did_you_mean(column, described),
         )
 
 
@@ -44,13 +44,13 @@ def check_trace(project: Project, audience: Audience) -> None:
             raise ProjectError(
                 f"audience {audience.name} has no parameter {name!r}",
                 where=project.audience_location(audience, "trace", "widen", name),
-                mend=did_you_mean(name, [one.name for one in audience.parameters]),
+                fix=did_you_mean(name, [one.name for one in audience.parameters]),
             )
     for index, reason in enumerate(trace.reasons):
         where = project.audience_location(audience, "trace", "reasons", index)
         if reason.model not in project.models:
-            mend = did_you_mean(reason.model, project.models)
-            raise ProjectError(f"there is no model {reason.model!r}", where=where, mend=mend)
+            fix = did_you_mean(reason.model, project.models)
+            raise ProjectError(f"there is no model {reason.model!r}", where=where, fix=fix)
         if reason.column is not None:
             check_column(project, reason.model, reason.column, where)
     if trace.key_source is not None:
@@ -64,7 +64,7 @@ def _check_source_column(project: Project, wanted: KeySource, where: Location) -
         raise ProjectError(
             f"there is no source table {wanted.source}.{wanted.table}",
             where=where,
-            mend=did_you_mean(
+            fix=did_you_mean(
                 f"{wanted.source}.{wanted.table}", [".".join(key) for key in project.sources]
             ),
         )
@@ -73,7 +73,7 @@ def _check_source_column(project: Project, wanted: KeySource, where: Location) -
         raise ProjectError(
             f"source table {wanted.source}.{wanted.table} declares no column {wanted.column!r}",
             where=where,
-            mend=did_you_mean(wanted.column, columns),
+            fix=did_you_mean(wanted.column, columns),
         )
 
 
@@ -84,7 +84,7 @@ def load_project(project_dir: Path) -> Project:
         raise ProjectError(
             "there is no models folder here",
             where=Location(folder),
-            mend="run in the project's folder, or name it with --project-dir",
+            fix="run in the project's folder, or name it with --project-dir",
         )
     documents = tuple(
         read_yaml(path, path.relative_to(project_dir), ProjectError)
@@ -120,13 +120,13 @@ def _models(root: Path, folder: Path, parts: Parts) -> dict[str, Model]:
                 f"there are two models {name!r}",
                 where=Location(path),
                 looked_at=f"the other is {models[name].path}",
-                mend="rename one file: names are unique in the project",
+                fix="rename one file: names are unique in the project",
             )
         if not re.fullmatch(IDENTIFIER, name):
             raise ProjectError(
                 f"{name!r} cannot name a model",
                 where=Location(path),
-                mend="use lower case letters, digits and _, at most 50",
+                fix="use lower case letters, digits and _, at most 50",
             )
         properties, _ = described.pop(name, (None, None))
         models[name] = Model(name, path, _read_text(file, path), properties)
@@ -134,7 +134,7 @@ def _models(root: Path, folder: Path, parts: Parts) -> dict[str, Model]:
         raise ProjectError(
             f"there is no file {name}.sql for this model",
             where=where,
-            mend=did_you_mean(name, models),
+            fix=did_you_mean(name, models),
         )
     return models
 
@@ -148,7 +148,7 @@ def _singular_tests(root: Path, models: dict[str, Model]) -> dict[str, Model]:
             raise ProjectError(
                 f"{name!r} cannot name a data test",
                 where=Location(path),
-                mend="use lower case letters, digits and _, at most 50, and no name twice",
+                fix="use lower case letters, digits and _, at most 50, and no name twice",
             )
         tests[name] = Model(name, path, _read_text(file, path), is_test=True)
     return tests
@@ -173,10 +173,12 @@ def _read_text(file: Path, path: Path) -> str:
         text = file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as problem:
         raise ProjectError(
-            f"cannot be read as UTF-8 text: {problem}", where=Location(path), mend="see to the file"
+            f"cannot be read as UTF-8 text: {problem}",
+            where=Location(path),
+            fix="save it as UTF-8 text",
         ) from None
     if any(character in text for character in "\0\x01\x02"):
-        raise ProjectError("holds control characters", where=Location(path), mend="remove them")
+        raise ProjectError("contains control characters", where=Location(path), fix="remove them")
     return text
 
 
@@ -220,9 +222,9 @@ def _indexes(
         for column in (*declared.columns, *declared.where):
             if column not in known:
                 raise ProjectError(
-                    f"an index of {table.name} names {column!r}, which is no column listed here",
+                    f"an index of {table.name} names {column!r}, which is not a column listed here",
                     where=where,
-                    mend=did_you_mean(column, known),
+                    fix=did_you_mean(column, known),
                 )
         yield declared, where
 
@@ -237,7 +239,7 @@ def _audiences(parts: Parts) -> dict[str, Audience]:
             for name in (audience.name, *audience.aliases):
                 if name in taken:
                     raise ProjectError(
-                        f"two audiences answer to {name!r}",
+                        f"two audiences have the name or alias {name!r}",
                         where=where,
                         looked_at=f"the other is {taken[name]}",
                     )
@@ -253,7 +255,7 @@ def _claim_file(files_of: dict[str, str], file: str, audience: str, where: Locat
     owner = files_of.setdefault(file, audience)
     if owner != audience:
         raise ProjectError(
-            f"file {file!r} is written by audience {owner!r} too", where=where, mend="rename one"
+            f"file {file!r} is written by audience {owner!r} too", where=where, fix="rename one"
         )
 
 
@@ -267,7 +269,7 @@ def _check_audience(project: Project, audience: Audience) -> None:
             raise ProjectError(
                 f"there is no model {name!r}",
                 where=project.audience_location(audience, *below),
-                mend=did_you_mean(name, project.models),
+                fix=did_you_mean(name, project.models),
             )
     for key, attribute in (
         ("parameters", "name"),
@@ -287,18 +289,18 @@ def _check_audience(project: Project, audience: Audience) -> None:
         _check_test_row(project, audience, index, output)
         if audience.key not in output.columns:
             raise ProjectError(
-                f"the file of {output.audience_type} lacks the key {audience.key!r}",
+                f"the file of {output.audience_type} has no column for the key {audience.key!r}",
                 where=project.audience_location(audience, "outputs", index, "columns"),
-                mend="add it to the columns, or name another key: of the audience",
+                fix="add it to the columns, or set another key: in the audience",
             )
     check_trace(project, audience)
     used = {column for output in audience.outputs for column in output.columns}
     for column in audience.test_row.columns:
         if column not in used:
             raise ProjectError(
-                f"test_row names {column!r}, which is no column of any output",
+                f"test_row names {column!r}, which is not a column of any output",
                 where=project.audience_location(audience, "test_row"),
-                mend=did_you_mean(column, used),
+                fix=did_you_mean(column, used),
             )
 
 
@@ -324,11 +326,11 @@ def _check_test_row(project: Project, audience: Audience, index: int, output: Ou
             raise ProjectError(
                 f"{output.audience_type} and test_row must name column {column!r} once each",
                 where=where,
-                mend="in test_row: under test_user, run_start or placeholders",
+                fix="write it in test_row, under test_user, run_start or placeholders",
             )
         if column in audience.test_row.placeholders and column in personal:
             raise ProjectError(
                 f"the test file would show a real user's {column!r}, which is personal",
                 where=project.audience_location(audience, "test_row", "placeholders", column),
-                mend="give it a value under test_user",
+                fix="give it a value under test_user",
             )

@@ -89,13 +89,13 @@ class Project:
                 return audience
         known = [alias for one in self.audiences.values() for alias in (one.name, *one.aliases)]
         raise UsageError(
-            f"there is no audience {name!r}", mend=f"{did_you_mean(name, known)} (audiences list)"
+            f"there is no audience {name!r}", fix=f"{did_you_mean(name, known)} (audiences list)"
         )
 
     def model(self, name: str) -> Model:
         """The model of that name. Raises `UsageError` with the closest names."""
         if name not in self.models:
-            raise UsageError(f"there is no model {name!r}", mend=did_you_mean(name, self.models))
+            raise UsageError(f"there is no model {name!r}", fix=did_you_mean(name, self.models))
         return self.models[name]
 
     def properties_location(self, model: str, *below: str | int) -> Location:

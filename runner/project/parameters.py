@@ -43,6 +43,14 @@ class CheckedParameters:
     as_of: datetime
     window: Window | None
 
+    @property
+    def json_values(self) -> dict[str, Any]:
+        """The values as JSON has them, where there is one kind of number."""
+        return {
+            name: float(value) if isinstance(value, Decimal) else value
+            for name, value in self.values.items()
+        }
+
 
 def check_parameters(
     project: Project, audience: Audience, given: Mapping[str, str], as_of: datetime
@@ -53,7 +61,7 @@ def check_parameters(
             known = [parameter.name for parameter in audience.parameters]
             raise ParameterError(
                 f"audience {audience.name} has no parameter {name!r}",
-                mend=did_you_mean(name, known),
+                fix=did_you_mean(name, known),
             )
     values: Values = {}
     for index, parameter in enumerate(audience.parameters):
@@ -135,7 +143,9 @@ def _window(project: Project, audience: Audience, values: Values, as_of: datetim
         )
     except (OverflowError, TypeError, ValueError, ArithmeticError):
         raise ParameterError(
-            "the window lies outside the calendar", looked_at=f"hours before the as-of time: {ago}"
+            "the window is outside the calendar",
+            looked_at=f"it begins {ago['start_hours_ago']} hours and ends {ago['end_hours_ago']} "
+            "hours before the as-of time",
         ) from None
     return Window(start, end)
 
@@ -169,5 +179,5 @@ def _evaluate(
         raise ProjectError(
             f"the expression {expression!r} cannot be evaluated: {problem}",
             where=project.audience_location(audience, *at),
-            mend=f"it may use the parameters: {', '.join(values)}",
+            fix=f"it may use the parameters: {', '.join(values)}",
         ) from None

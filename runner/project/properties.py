@@ -1,4 +1,4 @@
-"""What the YAML files below models/ may say: dbt's properties for sources and models, and our
+"""What the YAML files below models/ may contain: dbt's properties for sources and models, and our
 audiences beside them. These frozen classes are both the file format and the values the runner uses.
 """
 
@@ -43,7 +43,7 @@ class TestConfig(StrictModel):
     @classmethod
     def _is_a_condition(cls, condition: str) -> str:
         if not _CONDITION.fullmatch(condition):
-            raise ValueError(f"{condition!r} is no condition such as '!= 0' or '> 10'")
+            raise ValueError(f"{condition!r} is not a condition such as '!= 0' or '> 10'")
         return condition
 
     def status(self, failures: int) -> Literal["pass", "warn", "error"]:
@@ -70,7 +70,7 @@ def _holds(condition: str, failures: int) -> bool:
 
 
 class PlainTest(StrictModel):
-    """What every data test may say of itself; `name` replaces the one made of its parts."""
+    """The config that every data test may have; `name` replaces the generated name."""
 
     name: str | None = Field(default=None, pattern=r"^[a-z_][a-z0-9_]{0,199}$")
     description: str = ""
@@ -121,7 +121,7 @@ class NamedTest(StrictModel):
     @model_validator(mode="after")
     def _is_one(self) -> NamedTest:
         if len(self.model_fields_set) != 1:
-            raise ValueError("one data test to an item")
+            raise ValueError("write each data test as an item of its own")
         return self
 
     @property
@@ -136,7 +136,7 @@ class NamedTest(StrictModel):
 
 
 class ColumnMeta(StrictModel):
-    """`personal` columns say who somebody is: no test file has them, and `show` masks them."""
+    """`personal` columns identify a person: no test file has them, and `show` masks them."""
 
     personal: bool = False
 
@@ -164,7 +164,7 @@ def _personal(columns: list[Column]) -> frozenset[str]:
 
 
 class IndexDeclaration(StrictModel):
-    """An index that models rely on: columns in order; `where` says what is equal in its rows."""
+    """An index that models rely on: columns in order; `where` is its rows' condition."""
 
     columns: list[str] = Field(min_length=1)
     where: dict[str, bool | int | str | None] = {}

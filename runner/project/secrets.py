@@ -111,7 +111,7 @@ def _parts(url: str) -> dict[str, str]:
 
 
 def _server_names(parts: dict[str, str]) -> set[str]:
-    """The parts of a URL that say where, not with what right; the scheme and keywords too."""
+    """The parts of a URL that name the server and are no secrets; the scheme and keywords too."""
     secret = " ".join(parts.get(key, "") for key in _SECRET_PARTS)
     values = {value for key, value in parts.items() if key not in _SECRET_PARTS}
     names = values | {piece for value in values for piece in re.split(r"[,/]", value)}

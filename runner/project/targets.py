@@ -28,9 +28,11 @@ class FileModes(BaseModel):
     @field_validator("mode", "folder_mode", mode="before")
     @classmethod
     def _is_octal(cls, mode: object) -> object:
-        # YAML reads 0640 as 416, and 640 as a number that no octal digit stands for
+        # YAML reads 0640 as 416, and 640 as a number that has digits above 7
         if not isinstance(mode, str) or not re.fullmatch(r"0?[0-7]{3}", mode):
-            raise ValueError(f'{mode!r} is no mode; write octal digits in quotes, such as "0640"')
+            raise ValueError(
+                f'{mode!r} is not a file mode; write octal digits in quotes, such as "0640"'
+            )
         return mode
 
     @model_validator(mode="after")
@@ -38,7 +40,9 @@ class FileModes(BaseModel):
         if self.file & 0o600 != 0o600 or self.folder & 0o700 != 0o700:
             raise ValueError("the owner must be able to read and write files and to enter folders")
         if self.file & 0o113 or self.folder & 0o002:
-            raise ValueError("no file is a program, and not everybody may write: use 0640 and 0750")
+            raise ValueError(
+                "files must not be executable or writable for everybody: use 0640 and 0750"
+            )
         return self
 
     @property
@@ -59,7 +63,7 @@ FIXED_SETTINGS: dict[str, str | int] = {
     "standard_conforming_strings": "on",
     "extra_float_digits": 1,
     "application_name": "push-audiences",
-    # a run's own transactions say what they are; nothing else may write
+    # a run's own transactions set their mode; nothing else may write
     "default_transaction_read_only": "on",
 }
 """What files and safety rest on, so no profile can change it."""
@@ -99,7 +103,7 @@ class Target(BaseModel):
     def _leave_the_fixed_alone(cls, settings: dict[str, Any]) -> dict[str, Any]:
         for name in settings:
             if not re.fullmatch(r"[A-Za-z_][\w.]*", name):
-                raise ValueError(f"{name!r} is no PostgreSQL setting")
+                raise ValueError(f"{name!r} is not the name of a PostgreSQL setting")
             if name.lower() in FIXED_SETTINGS:
                 raise ValueError(f"{name} is the same in every run and cannot be set here")
         return settings
@@ -114,9 +118,11 @@ class Target(BaseModel):
     def _is_reached_one_way(self) -> Target:
         parts = [self.host, self.port, self.user, self.password, self.dbname]
         if self.is_demo and (self.url or any(parts)):
-            raise ValueError("a demo target is reached in its own way: remove url and host")
+            raise ValueError("a demo target needs no url and no host: remove them")
         if self.url and any(parts):
-            raise ValueError("say url, or host and its like, but not both")
+            raise ValueError(
+                "give either url, or host with port, user, password and dbname, not both"
+            )
         return self
 
     @property
@@ -180,14 +186,14 @@ def load_target(
     outputs = document.data[profile].get("outputs") or {}
     default = render.value((profile, "target"), document.data[profile].get("target", "default"))
     if chosen == "":
-        raise ProfileError("--target is empty", mend="name a target, or leave the option out")
+        raise ProfileError("--target is empty", fix="name a target, or leave the option out")
     name = chosen or environment.get("AUDIENCES_TARGET") or str(default)
     if not isinstance(outputs, dict) or name not in outputs:
         choices = outputs if isinstance(outputs, dict) else {}
         raise ProfileError(
             f"there is no target {name!r}",
             where=document.location((profile, "outputs")),
-            mend=did_you_mean(name, choices),
+            fix=did_you_mean(name, choices),
         )
     return _target(document, (profile, "outputs", name), render, is_offline=is_offline)
 
@@ -197,7 +203,7 @@ def _read(path: Path) -> YamlDocument:
         raise ProfileError(
             f"there is no {PROFILE_FILE}",
             where=Location(path),
-            mend="run in the project's folder, or name it with --project-dir or --profiles-dir",
+            fix="run in the project's folder, or name it with --project-dir or --profiles-dir",
         )
     return read_yaml(path, path, ProfileError, may_be_shown=False)
 
@@ -210,7 +216,7 @@ def _profile_name(document: YamlDocument) -> str:
     if "push_audiences" in names:
         return "push_audiences"
     raise ProfileError(
-        "this file must hold one profile, or one named push_audiences",
+        "this file must contain one profile, or one named push_audiences",
         where=Location(document.path),
         looked_at=f"profiles here: {', '.join(names) or 'none'}",
     )
@@ -219,7 +225,9 @@ def _profile_name(document: YamlDocument) -> str:
 def _target(document: YamlDocument, at: Loc, render: _Renderer, *, is_offline: bool) -> Target:
     given = document.data[at[0]][at[1]][at[2]]
     if not isinstance(given, dict):
-        raise ProfileError("a target is a mapping", where=document.location(at))
+        raise ProfileError(
+            "a target must be a mapping of keys to values", where=document.location(at)
+        )
     for key in ("name", "profile", "hidden"):
         if key in given:
             raise ProfileError(f"unknown key {key!r}", where=document.location((*at, key)))
@@ -229,9 +237,9 @@ def _target(document: YamlDocument, at: Loc, render: _Renderer, *, is_offline: b
     target = validated(view, Target, ProfileError, at=("target",))
     if not (target.is_demo or is_offline or target.url or target.host):
         raise ProfileError(
-            f"target {target.name!r} says neither url nor host",
+            f"target {target.name!r} has neither url nor host",
             where=document.location(at),
-            mend="add url: \"{{ env_var('DATABASE_URL') }}\"",
+            fix="add url: \"{{ env_var('DATABASE_URL') }}\"",
         )
     return target
 
@@ -275,9 +283,9 @@ class _Renderer:
             if value is None or (value == "" and default is None):
                 raise ProfileError(
                     f"target {str(at[2] if len(at) > 2 else at[-1])!r} needs the environment "
-                    f"variable {name}, which is not set or empty",
+                    f"variable {name}, which is unset or empty",
                     where=where,
-                    mend=f"set {name}, or choose another target with --target",
+                    fix=f"set {name}, or choose another target with --target",
                 )
             return value
 
@@ -290,7 +298,7 @@ class _Renderer:
             raise ProfileError(
                 f"this Jinja cannot be rendered: {type(problem).__name__}",
                 where=where,
-                mend="only env_var('NAME') and env_var('NAME', 'default') are known here",
+                fix="only env_var('NAME') and env_var('NAME', 'default') can be used here",
             ) from None
 
 

@@ -1,4 +1,4 @@
-"""What `unit_tests:` in the YAML below models/ may say, in dbt's words, and the cases it makes."""
+"""What `unit_tests:` in the YAML below models/ may contain, in dbt's words."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _is_plain(value: Any) -> Any:
     if value is not None and not isinstance(value, str | int | float | bool | date):
         raise ValueError("a value is text, a number, true, false or null; quote JSON as text")
     if isinstance(value, str) and any(one == "\0" or "\ud800" <= one <= "\udfff" for one in value):
-        raise ValueError("a value holds a character that no text in PostgreSQL can hold")
+        raise ValueError("a value contains a character that PostgreSQL cannot store")
     return value
 
 
@@ -108,7 +108,7 @@ class MacroOverrides(StrictModel):
             moment = datetime.min
         if moment.tzinfo is None:
             raise ValueError(
-                f'{str(given)!r} is no instant in quotes: write "2025-11-28 12:00:00+00:00"'
+                f'{str(given)!r} is not a time in quotes: write "2025-11-28 12:00:00+00:00"'
             )
         return given
 
@@ -192,7 +192,7 @@ def unit_cases(
                 f"there are two cases {case.name}",
                 where=case.location,
                 looked_at=f"the other is {taken[case.name].location}",
-                mend="rename one",
+                fix="rename one",
             )
         taken[case.name] = case
         _check_names(case, models, sources)
@@ -206,20 +206,22 @@ def _check_names(
         raise ProjectError(
             f"there is no model {case.test.model!r}",
             where=case.location_of("model"),
-            mend=did_you_mean(case.test.model, models),
+            fix=did_you_mean(case.test.model, models),
         )
     seen: set[NodeKey] = set()
     for index, given in enumerate(case.test.given):
         where = case.location_of("given", index, "input")
         if given.key in seen:
-            raise ProjectError(f"{given.input} is given twice", where=where, mend="join its rows")
+            raise ProjectError(
+                f"{given.input} is given twice", where=where, fix="put its rows into one entry"
+            )
         seen.add(given.key)
         known = list(models) if isinstance(given.key, str) else _dotted(sources)
         name = given.key if isinstance(given.key, str) else ".".join(given.key)
         if name not in known:
             kind = "model" if isinstance(given.key, str) else "source table"
-            mend = did_you_mean(name, known)
-            raise ProjectError(f"there is no {kind} {name!r}", where=where, mend=mend)
+            fix = did_you_mean(name, known)
+            raise ProjectError(f"there is no {kind} {name!r}", where=where, fix=fix)
 
 
 def _dotted(sources: Iterable[tuple[str, str]]) -> list[str]:

@@ -71,17 +71,21 @@ def read_yaml(
         mark = problem.problem_mark or problem.context_mark
         where = _marked(shown_as, mark, shown)
         what = f"this is not YAML: {problem.problem or problem.context}"
-        raise error(what, where=where, mend="check indents, quotes and colons there") from None
+        raise error(what, where=where, fix="check indents, quotes and colons there") from None
     except RecursionError:
         raise error(
-            "this YAML refers to itself", where=Location(shown_as), mend="see to its aliases"
+            "this YAML refers to itself",
+            where=Location(shown_as),
+            fix="remove the alias that refers to what contains it",
         ) from None
     except (yaml.YAMLError, UnicodeDecodeError) as problem:
         what = f"this is not YAML in UTF-8: {str(problem).splitlines()[0]}"
-        raise error(what, where=Location(shown_as), mend="save it as UTF-8 text") from None
+        raise error(what, where=Location(shown_as), fix="save it as UTF-8 text") from None
     except OSError as problem:
         raise error(
-            f"cannot be read: {problem.strerror}", where=Location(shown_as), mend="see to the file"
+            f"cannot be read: {problem.strerror}",
+            where=Location(shown_as),
+            fix="check that the file exists and that this user may read it",
         ) from None
     return YamlDocument(shown_as, data, lines, shown)
 
@@ -97,7 +101,7 @@ def _note_lines(
 ) -> None:
     lines.setdefault(loc, node.start_mark.line + 1)
     if len(lines) > LONGEST_DOCUMENT:
-        raise error("this YAML is too long, or refers to itself", where=Location(path))
+        raise error("this YAML has too many values, or refers to itself", where=Location(path))
     if isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
             _note_lines(item, (*loc, index), lines, path, error)
@@ -105,16 +109,16 @@ def _note_lines(
         for key, value in node.value:
             if key.tag not in _KEY_TAGS:
                 raise error(
-                    f"the key {getattr(key, 'value', '')!r} is no text",
+                    f"the key {getattr(key, 'value', '')!r} is not text",
                     where=Location(path, key.start_mark.line + 1),
-                    mend="quote it",
+                    fix="quote it",
                 )
             below = (*loc, str(key.value))
             if below in lines:
                 raise error(
                     f"key {key.value!r} is here twice",
                     where=Location(path, key.start_mark.line + 1),
-                    mend=f"keep one; the other is on line {lines[below]}",
+                    fix=f"keep one; the other is on line {lines[below]}",
                 )
             lines[below] = key.start_mark.line + 1
             _note_lines(value, below, lines, path, error)
@@ -130,15 +134,15 @@ def validated(
     try:
         return model.model_validate(data if data is not None else {})
     except ValidationError as problem:
-        # a misspelt key that is required is both missing and unknown: the latter can be mended
+        # a misspelt key that is required is both missing and unknown: the latter can be fixed
         errors = problem.errors(include_url=False)
         unknown = [one for one in errors if one["type"] == "extra_forbidden"]
         first = (unknown or errors)[0]
         loc = _as_written(document, at, tuple(first["loc"]))
         where = document.location((*at, *loc))
         if first["type"] == "extra_forbidden":
-            mend = did_you_mean(str(loc[-1]), _keys_at(model, loc[:-1]))
-            raise error(f"unknown key {str(loc[-1])!r}", where=where, mend=mend) from None
+            fix = did_you_mean(str(loc[-1]), _keys_at(model, loc[:-1]))
+            raise error(f"unknown key {str(loc[-1])!r}", where=where, fix=fix) from None
         name = ".".join(str(step) for step in loc) or "the file"
         message = first["msg"].removeprefix("Value error, ")
         raise error(f"{name}: {message}", where=where) from None

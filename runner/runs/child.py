@@ -20,15 +20,15 @@ GRACE_SECONDS = 10
 """From the signal that asks the command to end to the one that ends it."""
 TICK_SECONDS = 0.1
 LONGEST_SHOWN = 2_000
-"""Characters of a line that are told."""
+"""Characters of a line that are logged."""
 LONGEST_LINE = 1 << 16
-"""Bytes after which a line is told though it has not ended."""
+"""Bytes after which a line is logged though it has not ended."""
 
 
 @dataclass
 class Output:
     """What a command prints: `hide` takes secrets out of a line before `tell` gets it. `last` is
-    the last line told."""
+    the last line logged."""
 
     hide: Callable[[str], str]
     tell: Callable[[str], None]

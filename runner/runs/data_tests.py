@@ -1,4 +1,4 @@
-"""Runs data tests on a session that holds an audience's models, and says what they found."""
+"""Runs data tests on a session that holds an audience's models, and returns what they found."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def run_data_tests(
 
 
 def attempted(snapshot: Snapshot, tests: list[DataTest]) -> list[DataTestResult]:
-    """Together if they can be; else one by one, to tell which the server refuses."""
+    """Together if they can be; else one by one, to find the one that the server refuses."""
     try:
         with snapshot.session.savepoint():
             return evaluate(snapshot.session, snapshot.compiled, tests)
@@ -91,25 +91,25 @@ def _rows(
 
 
 def columns_result(session: Session, compiled: CompiledAudience, output: Output) -> DataTestResult:
-    """Whether a file's model has the columns that its description says, in that order."""
+    """Whether a file's model has the columns that it must have, in that order."""
     where = compiled.project.models[output.model].location
     rows = joined("select * from (", compiled.rows_of(output.model), ") as contract limit 0")
     columns, _ = session.table(rows, where)
     wrong = _wrong_columns(compiled, output, columns)
-    return DataTestResult(
+    return DataTestResult.at(
+        compiled.columns_location(output),
         name=f"columns_{output.model}",
         reads=(output.model,),
         column=None,
         status="error" if wrong else "pass",
         failures=0,
-        location=compiled.columns_location(output),
         audience_types=(output.audience_type,),
         error=wrong,
     )
 
 
 def _wrong_columns(compiled: CompiledAudience, output: Output, actual: Sequence[str]) -> str | None:
-    """What is wrong with the columns of a file's model, None if they are as the contract says.
+    """What is wrong with the columns of a file's model, None if they are right.
 
     The contract is the model's described columns, in order; without a description, the columns of
     the file in theirs.
@@ -131,8 +131,8 @@ def refuse_failed(compiled: CompiledAudience, results: Iterable[DataTestResult])
         raise DataTestError(
             f"data test {failed[0].name} fails: {failed[0].in_words}",
             where=failed[0].location,
-            looked_at=f"so do {', '.join(others)}" if others else None,
-            mend=f"see the rows: audiences test {compiled.audience.name} --select "
+            looked_at=f"also failing: {', '.join(others)}" if others else None,
+            fix=f"to print the rows: audiences test {compiled.audience.name} --select "
             f"{failed[0].name} --show-rows",
         )
 
@@ -149,13 +149,13 @@ def evaluate(
 
 
 def _judged(test: DataTest, failures: int, *, error: str | None = None) -> DataTestResult:
-    return DataTestResult(
+    return DataTestResult.at(
+        test.location,
         name=test.name,
         reads=test.reads,
         column=test.column,
         status="error" if error else test.config.status(failures),
         failures=failures,
-        location=test.location,
         audience_types=tuple(sorted(test.types)),
         error=error,
     )

@@ -61,7 +61,7 @@ def without_models(settings: Settings, project: Project, as_of: datetime) -> Com
         raise UsageError(
             f"AUTOMATION_ENGINE_VERSION is v1, but audience {audience.name} has no legacy command",
             where=project.audience_location(audience),
-            mend="add legacy: with its command there, or set AUTOMATION_ENGINE_VERSION to v2",
+            fix="add legacy: with its command there, or set AUTOMATION_ENGINE_VERSION to v2",
         )
     asked = [*settings.parameters, *(["as_of"] if settings.as_of else [])]
     for name in asked:
@@ -69,13 +69,13 @@ def without_models(settings: Settings, project: Project, as_of: datetime) -> Com
             _check_is_taken(project, audience, legacy, name)
     if settings.accepted_size is not None:
         raise UsageError(
-            "the old engine's sizes are not guarded",
-            mend="run without --accept-size",
+            "size guards do not apply to the old engine",
+            fix="run without --accept-size",
         )
     if settings.is_dry_run:
         raise UsageError(
-            "the old engine has no dry run: only its command knows what else it does",
-            mend="run without --dry-run into another --output-dir",
+            "the old engine has no dry run",
+            fix="run without --dry-run into another --output-dir",
         )
     parameters = check_parameters(project, audience, settings.parameters, as_of)
     return CompiledAudience(project, audience, parameters, Graph({}, ()))
@@ -84,9 +84,9 @@ def without_models(settings: Settings, project: Project, as_of: datetime) -> Com
 def _check_is_taken(project: Project, audience: Audience, legacy: Legacy, name: str) -> None:
     if name not in legacy.placeholders:
         raise UsageError(
-            f"the legacy command takes no {name}, and would pass over what was given",
+            f"the legacy command does not use {name}, so the value given would be ignored",
             where=project.audience_location(audience, "legacy", "command"),
-            mend=f"put {{{name}}} into it, or do not give {name}",
+            fix=f"put {{{name}}} into the command, or do not give {name}",
         )
 
 
@@ -99,16 +99,16 @@ def run_legacy(state: RunState, claim: Claim, deadline: Deadline) -> None:
     hide(_hiding(state.settings.target, os.environ))
     command = _filled(legacy, state, folder)
     shown = tuple(map(redacted, command))
-    state.legacy = LegacyCommand(shown, None)
+    state.legacy = LegacyCommand(command=shown, exit_code=None)
     output = Output(redacted, log.legacy_output)
     code = state.timed("legacy command", "legacy", lambda: _run(state, command, output, deadline))
-    state.legacy = LegacyCommand(shown, code)
+    state.legacy = LegacyCommand(command=shown, exit_code=code)
     if code != 0:
         raise LegacyError(
             f"the legacy command {_ending(code)}",
             where=_where(state),
             looked_at=_last_line(output),
-            mend="see legacy_output in the log",
+            fix="read its output in the log (legacy_output)",
         )
     _collect(state, claim, folder)
 
@@ -150,14 +150,14 @@ def _run(state: RunState, command: list[str], output: Output, deadline: Deadline
             f"the legacy command did not end within {legacy.timeout} and was stopped",
             where=where,
             looked_at=_last_line(output),
-            mend="raise timeout there if it needs longer",
+            fix="raise timeout there if it needs longer",
         ) from None
     except OSError as problem:
         raise UsageError(
             f"the legacy command cannot be started: {problem.strerror}",
             where=where,
             looked_at=f"program {command[0]!r}, started in the project's folder",
-            mend="correct its first word there",
+            fix="correct the first word of the command",
         ) from None
 
 
@@ -188,7 +188,7 @@ def _password_in(value: str) -> str | None:
 
 
 def _collect(state: RunState, claim: Claim, folder: Path) -> None:
-    """Stage the files of each audience type; a type without its production file falls."""
+    """Stage the files of each audience type; a type without its production file fails."""
     made = [path for path in sorted(folder.iterdir()) if path.is_file() and not path.is_symlink()]
     named = [file for path in made if (file := csv_named(path)) and file.timestamp]
     taken: list[Path] = []
@@ -209,7 +209,7 @@ def _made_for(state: RunState, output: OutputFile, named: list[NamedCsv]) -> lis
             f"the legacy command wrote no {output.file}_{{time}}.csv",
             where=_where(state),
             looked_at=f"of this type it wrote: {names or 'nothing'}",
-            mend="see that it writes into {output_dir}",
+            fix="check that it writes into {output_dir}",
         )
     if len(set(labels)) < len(labels):
         raise LegacyError(
@@ -219,7 +219,7 @@ def _made_for(state: RunState, output: OutputFile, named: list[NamedCsv]) -> lis
 
 
 def _staged(state: RunState, claim: Claim, output: OutputFile, made: NamedCsv) -> CsvFile:
-    name = output.file_name(claim.timestamp, is_test=made.is_test)
+    name = output.file_name(claim.name.timestamp, is_test=made.is_test)
     with opened(made.path) as records:
         rows = sum(1 for _ in records)
 

@@ -3,7 +3,6 @@ database. Both are let go of by the kernel or the server when their holder dies.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -21,7 +20,9 @@ from runner.clock import Deadline, instant
 from runner.database.session import Session
 from runner.errors import ExportError, LockedError
 from runner.files.claim import Claim, claimed
-from runner.files.folder import NO_LINK, PRIVATE_FILE, Folder, file_errors, written_to
+from runner.files.folder import Folder, file_errors, written_to
+from runner.files.lock import FileLock
+from runner.files.names import lock_name
 from runner.project.audience import Audience
 from runner.project.nodes import literal
 from runner.runs.settings import Settings
@@ -66,7 +67,7 @@ class Contender:
                 raise LockedError(
                     f"{who}; nothing was published",
                     where=where,
-                    mend="wait for it with --wait 5m, or see to that process",
+                    fix="wait for it with --wait 5m, or check that process",
                 )
             if not has_waited:
                 self.tell(who)
@@ -85,26 +86,27 @@ def alone_in(folder: Folder, contender: Contender) -> Iterator[bool]:
     Raises `LockedError`, `DeadlinePassed`, and `ExportError` if the file cannot be made. The file
     is removed at the end; one that a killed run leaves behind holds nobody up.
     """
-    name = f".{contender.audience}.lock"
-    held: list[int] = []
+    name = lock_name(contender.audience)
+    path = folder.path / name
+    lock = FileLock(name, folder=folder.descriptor)
 
     def attempt() -> bool:
-        held.extend(_locked_file(folder, name))
-        return bool(held)
+        try:
+            return lock.try_acquire()
+        except OSError as problem:
+            raise _unlockable(path, problem) from None
 
-    where = str(folder.path / name)
-    has_waited = contender.until(attempt, lambda: _file_holder(folder, name), where)
+    has_waited = contender.until(attempt, lambda: _file_holder(folder, name), str(path))
     try:
         about = {"pid": os.getpid(), "host": socket.gethostname(), "runId": contender.run_id}
         about["since"] = instant(datetime.now(UTC).replace(microsecond=0))
-        with file_errors(folder.path / name):
-            os.ftruncate(held[0], 0)
-            os.pwrite(held[0], json.dumps(about).encode(), 0)
+        with file_errors(path):
+            lock.write(json.dumps(about).encode())
         yield has_waited
     finally:
         with suppress(ExportError):
             folder.remove(name)  # while it is still locked: nobody else's
-        os.close(held[0])
+        lock.release()
 
 
 @contextmanager
@@ -122,34 +124,11 @@ def claimed_alone(
         yield claim
 
 
-def _locked_file(folder: Folder, name: str) -> Iterator[int]:
-    """The descriptor of the locked file, unless somebody else has it."""
-    path = folder.path / name
-    try:
-        flags = os.O_RDWR | os.O_CREAT | NO_LINK
-        descriptor = os.open(name, flags, PRIVATE_FILE, dir_fd=folder.descriptor)
-    except OSError as problem:
-        raise _unlockable(path, problem) from None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        found = folder.status(name)
-        is_ours = found is not None and os.path.samestat(os.fstat(descriptor), found)
-    except BlockingIOError:
-        is_ours = False  # held by somebody else
-    except OSError as problem:
-        os.close(descriptor)
-        raise _unlockable(path, problem) from None
-    if is_ours:
-        yield descriptor
-    else:
-        os.close(descriptor)
-
-
 def _unlockable(path: Path, problem: OSError) -> ExportError:
     return ExportError(
         f"cannot be locked: {problem.strerror or problem}",
         where=str(path),
-        mend="let this user write there, or choose another file system with --output-dir",
+        fix="allow this user to write there, or choose another file system with --output-dir",
     )
 
 

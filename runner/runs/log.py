@@ -7,8 +7,7 @@ import logging
 
 from runner.database.session import Server
 from runner.errors import AudienceError, DatabaseError
-from runner.files.document import DataTestResult, RunIdentity, RunResult, Step
-from runner.runs.size_guards import Judgement
+from runner.files.document import DataTestResult, RunIdentity, RunResult, SizeGuardResult, Step
 
 _logger = logging.getLogger("runner.run")
 
@@ -102,16 +101,16 @@ def data_tests_ended(results: list[DataTestResult]) -> None:
             )
 
 
-def size_judged(judgement: Judgement, accepted_size: str | None) -> None:
+def size_judged(found: SizeGuardResult, accepted_size: str | None) -> None:
     """Only a size that was accepted for the reason that somebody gave."""
-    if judgement.verdict == "accepted":
+    if found.verdict == "accepted":
         _log(
             "size_accepted",
-            f"size guard of {judgement.audience_type} passed over: {judgement.reason}; "
+            f"size guard of {found.audience_type} passed over: {found.reason}; "
             f"accepted: {accepted_size}",
             level=logging.WARNING,
             accepted_size=accepted_size,
-            **judgement.as_json(),
+            **found.as_json(),
         )
 
 

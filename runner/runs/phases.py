@@ -12,6 +12,7 @@ from runner.clock import Deadline, seconds_of
 from runner.database.retries import retried
 from runner.database.session import Session, open_session
 from runner.database.snapshot import Reach
+from runner.database.sources import Sources, find_sources
 from runner.errors import AudienceError, DatabaseError, LockedError, UsageError
 from runner.files.document import CsvFile, DataTestResult, FunnelCount, RunResult
 from runner.project.audience import Output
@@ -118,14 +119,17 @@ def _attempt(state: RunState, target: Target, files: Destination, contender: Con
         log.connected(server)
         for statement in state.plan.session:
             session.execute(statement)
-        state.timed("prepare", "prepare", lambda: _prepare(state, session))
+        sources = state.timed("prepare", "prepare", lambda: _prepare(state, session))
         with session.transaction(SNAPSHOT, end="rollback"):
+            sources.lock(session)
             _read(state, session, files)
+            sources.check(session)
 
 
-def _prepare(state: RunState, session: Session) -> None:
+def _prepare(state: RunState, session: Session) -> Sources:
     """Empty temp tables and probes: the server checks every name and type, and reads nothing."""
     with session.transaction(state.plan.begin_preparation):
+        sources = find_sources(session, state.plan.sources)
         for step in state.plan.creates:
             if state.needs(step.types):
                 with state.guarded(step.types, session):
@@ -139,6 +143,7 @@ def _prepare(state: RunState, session: Session) -> None:
                     assert step.output is not None
                     columns = columns_result(session, state.compiled, step.output)
                     _note_tests(state, [columns])
+    return sources
 
 
 def _read(state: RunState, session: Session, files: Destination) -> None:
@@ -173,10 +178,7 @@ def _do(state: RunState, session: Session, files: Destination, step: Step) -> in
 
 
 def _fill(session: Session, step: Step) -> int:
-    rows = session.execute(step.sql, step.location)
-    if step.follow_up is not None:
-        session.execute(step.follow_up, step.location)
-    return rows
+    return session.execute_together([(sql, step.location) for sql in step.statements])[0]
 
 
 def _count(state: RunState, session: Session, step: Step) -> int:
@@ -184,7 +186,7 @@ def _count(state: RunState, session: Session, step: Step) -> int:
     total: int = sum(count for _, count in counts)
     if step.is_funnel:
         by_kind = {str(kind): count for kind, count in counts if kind is not None}
-        state.funnel.append(FunnelCount(step.name, total, by_kind))
+        state.funnel.append(FunnelCount(label=step.name, total=total, by_kind=by_kind))
     return total
 
 
@@ -230,7 +232,7 @@ def _export(
 
 def _judge_size(state: RunState, files: Destination, output: Output, file: CsvFile) -> None:
     history = files.past_runs(state.identity.audience)
-    judgement = judge(output, file.row_count, state.identity, history)
-    state.size_guards.append(judgement)
-    log.size_judged(judgement, state.settings.accepted_size)
-    refuse(judgement, state.compiled.output_location(output))
+    found = judge(output, file.row_count, state.identity, history)
+    state.size_guards.append(found)
+    log.size_judged(found, state.settings.accepted_size)
+    refuse(found, state.compiled.output_location(output))

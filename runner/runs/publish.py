@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
@@ -17,7 +17,8 @@ from runner.errors import AudienceError, ExportError
 from runner.files.claim import Claim
 from runner.files.clean import remove_old
 from runner.files.document import RunResult
-from runner.files.history import PastRun, newest_runs
+from runner.files.history import newest_runs
+from runner.files.manifest import PastRun
 from runner.project.audience import Audience
 from runner.runs import log
 from runner.runs.export import Streamed, stream_into, stream_to
@@ -92,11 +93,11 @@ class Publication:
         """
         try:
             with held_off():
-                self.claim.announce(state.running().as_json(relative=True))
+                self.claim.announce(state.running())
                 state.manifest = self.claim.manifest_path
             yield
             if not state.is_published:
-                self.claim.record(state.result().as_json(relative=True))
+                self.claim.record(state.result())
         except BaseException as problem:
             # once it is published, its manifest and pointer say so, whatever comes after
             if state.manifest is not None and not state.is_published:
@@ -107,7 +108,7 @@ class Publication:
     def _record_end(self, result: RunResult) -> None:
         try:
             self.claim.discard()
-            self.claim.record(result.as_json(relative=True))
+            self.claim.record(result)
         except ExportError as problem:
             log.trouble("the manifest does not contain how the run ended", problem)
 
@@ -136,14 +137,14 @@ class Publication:
 
     def _publish(self, state: RunState) -> None:
         names = [file.path.name for file in state.files]
-        announced = replace(state.result(), status="publishing")
+        announced = state.result().with_status("publishing")
         try:
-            self.claim.record(announced.as_json(relative=True))
+            self.claim.record(announced)
             for output in state.outputs:
                 with state.guarded(frozenset({output.audience_type})):
                     self.claim.link(state.files_of(output))
             self.claim.folder.flush()
-            self.claim.conclude(state.result().as_json(relative=True))
+            self.claim.conclude(state.result())
         except BaseException:
             self.claim.withdraw(names)
             raise
@@ -183,4 +184,4 @@ def _ended(state: RunState, problem: BaseException) -> RunResult:
     if signal is None:
         return state.failed(AudienceError(f"a defect: {type(problem).__name__}"))
     message = f"interrupted by {signal}; nothing was published"
-    return replace(state.failed(AudienceError(message)), status="interrupted")
+    return state.failed(AudienceError(message)).with_status("interrupted")

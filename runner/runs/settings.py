@@ -1,4 +1,4 @@
-"""Everything one run is told, resolved once and passed along."""
+"""Everything a run is given, resolved once and passed along."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ ENGINE_VARIABLE = "AUTOMATION_ENGINE_VERSION"
 
 
 def chosen_engine(environment: Mapping[str, str]) -> Engine:
-    """What AUTOMATION_ENGINE_VERSION says, v2 if it is not set. Raises `UsageError`."""
+    """The value of AUTOMATION_ENGINE_VERSION, v2 if it is not set. Raises `UsageError`."""
     given = environment.get(ENGINE_VARIABLE, "v2")
     if given not in get_args(Engine):
         raise UsageError(
             f"{ENGINE_VARIABLE} is {given!r}",
-            mend="set it to v1 (the legacy command) or v2 (the models), or not at all",
+            fix="set it to v1 (the legacy command) or v2 (the models), or not at all",
         )
     return cast(Engine, given)
 

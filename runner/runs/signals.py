@@ -10,7 +10,7 @@ from types import FrameType
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 FROM_SIGNAL = 128
-"""An exit code above it says which signal ended the process, as shells have it."""
+"""An exit code above it is the signal that ended the process, as shells have it."""
 
 
 Handler = Callable[[int, FrameType | None], object] | signal.Handlers
@@ -25,11 +25,11 @@ def uninterrupted() -> Iterator[None]:
 
 @contextmanager
 def held_off() -> Iterator[None]:
-    """The same signals wait while this lasts, and are told when it ends."""
-    told: list[int] = []
-    with _handled_by(lambda number, _frame: told.append(number)):
+    """The same signals wait while this lasts, and are delivered when it ends."""
+    waiting: list[int] = []
+    with _handled_by(lambda number, _frame: waiting.append(number)):
         yield
-    for number in told[:1]:
+    for number in waiting[:1]:
         signal.raise_signal(number)
 
 
@@ -37,7 +37,7 @@ def held_off() -> Iterator[None]:
 def _handled_by(handler: Handler) -> Iterator[None]:
     # not by a mask: another thread, such as a progress display's, would take the signal
     if threading.current_thread() is not threading.main_thread():
-        yield  # Python tells signals to the main thread only
+        yield  # Python delivers signals to the main thread only
         return
     before = {number: signal.signal(number, handler) for number in ENDING}
     try:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
@@ -20,8 +22,11 @@ from runner.files.document import (
     DataTestResult,
     FunnelCount,
     LegacyCommand,
+    Metadata,
     RunIdentity,
     RunResult,
+    SizeGuardResult,
+    Span,
     Status,
     StepKind,
     TypeFailure,
@@ -30,7 +35,6 @@ from runner.files.document import Step as StepDone
 from runner.project.audience import Output
 from runner.runs import log
 from runner.runs.settings import Settings
-from runner.runs.size_guards import Judgement
 from runner.sql.compile import CompiledAudience
 from runner.sql.plan import Plan
 
@@ -55,7 +59,7 @@ class RunState:
     steps: list[StepDone] = field(default_factory=list)
     funnel: list[FunnelCount] = field(default_factory=list)
     data_tests: list[DataTestResult] = field(default_factory=list)
-    size_guards: list[Judgement] = field(default_factory=list)
+    size_guards: list[SizeGuardResult] = field(default_factory=list)
     files: list[CsvFile] = field(default_factory=list)
     failures: list[TypeFailure] = field(default_factory=list)
     has_activity: bool = True
@@ -69,19 +73,24 @@ class RunState:
     def begin(self, plan: Plan) -> None:
         """Take a plan: the first one, or another one when the run's second was taken."""
         self.plan = self._given = plan
-        compiled = plan.compiled
+        compiled, parameters = plan.compiled, plan.compiled.parameters
+        window = parameters.window
         self.identity = RunIdentity(
             run_id=self.run_id,
             audience=compiled.audience.name,
-            target=self.settings.target.name,
-            started_at=plan.started_at,
-            parameters=compiled.parameters,
-            project_version=__version__,
-            models_hash=compiled.project.models_hash,
             automation_id=self.settings.automation_id,
+            target=self.settings.target.name,
             is_dry_run=self.settings.is_dry_run,
             engine=self.settings.engine,
             accepted_size=self.settings.accepted_size,
+            started_at=plan.started_at,
+            as_of=parameters.as_of,
+            window=Span(start=window.start, end=window.end) if window else None,
+            parameters=parameters.json_values,
+            project_version=__version__,
+            models_hash=compiled.project.models_hash,
+            host=socket.gethostname(),
+            pid=os.getpid(),
         )
 
     def restart(self) -> None:
@@ -99,7 +108,7 @@ class RunState:
             self.size_guards,
         ):
             done.clear()
-        self.attempts.append(Attempt(datetime.now(UTC)))
+        self.attempts.append(Attempt(started_at=datetime.now(UTC)))
 
     def use(self, server: Server) -> None:
         """Take the plan that fits this server: with temp tables, or without."""
@@ -152,7 +161,7 @@ class RunState:
         self.alive = [name for name in self.alive if name not in types]
         self.files = [file for file in self.files if file.audience_type in self.alive]
         where = problem.where if isinstance(problem.where, Location) else None
-        self.failures += [TypeFailure(name, str(problem), where) for name in dropped]
+        self.failures += [TypeFailure.at(where, name, str(problem)) for name in dropped]
         log.types_failed(dropped, problem)
 
     def timed(
@@ -175,7 +184,8 @@ class RunState:
         except DeadlinePassed as problem:
             raise problem.during(_doing(name, kind)) from None
         finally:
-            done = StepDone(name, kind, counted, round((time.monotonic() - clock) * 1000))
+            milliseconds = round((time.monotonic() - clock) * 1000)
+            done = StepDone(name=name, kind=kind, rows=counted, milliseconds=milliseconds)
             self.steps.append(done)
         log.step_ended(done)
         return result
@@ -183,13 +193,16 @@ class RunState:
     def end_attempt(self, problem: AudienceError, wait_seconds: float = 0) -> None:
         """Note why the attempt failed, and how long the run waits until the next one."""
         state = problem.sqlstate if isinstance(problem, DatabaseError) else None
-        waited = round(wait_seconds * 1000)
-        ended = replace(self.attempts[-1], reason=str(problem), sqlstate=state, waited_ms=waited)
-        self.attempts[-1] = ended
+        self.attempts[-1] = Attempt(
+            started_at=self.attempts[-1].started_at,
+            reason=str(problem),
+            sqlstate=state,
+            waited_ms=round(wait_seconds * 1000),
+        )
 
     def running(self) -> RunResult:
         """What is known before anything is read."""
-        return RunResult("running", self.identity)
+        return RunResult.of("running", Metadata(**dict(self.identity)))
 
     def result(self) -> RunResult:
         """How the run ended, if no error ended it."""
@@ -203,28 +216,30 @@ class RunState:
         messages = dict.fromkeys([*(failure.message for failure in self.failures), str(problem)])
         if (count := len(self.attempts)) > 1:
             messages[f"that was attempt {count} of the run"] = None
-        return replace(
-            self._result("failed"), csv_files=(), rows_by_type={}, error="; ".join(messages)
-        )
+        return self._result("failed").without_files("failed", "; ".join(messages))
 
     def _result(self, status: Status) -> RunResult:
         production = [file for file in self.files if not file.is_test_file]
-        return RunResult(
-            status=status,
-            identity=self.identity,
-            csv_files=() if self.settings.is_dry_run else tuple(self.files),
+        metadata = Metadata(
+            **dict(self.identity),
+            reason="no_activity" if status == "no_activity" else None,
             rows_by_type={file.audience_type: file.row_count for file in production},
-            execution_time_ms=round((time.monotonic() - self.clock) * 1000),
-            error="; ".join(failure.message for failure in self.failures) or None,
-            failures=tuple(self.failures),
-            attempts=tuple(self.attempts),
-            steps=tuple(self.steps),
             funnel=tuple(self.funnel),
             data_tests=tuple(self.data_tests),
-            size_guards=tuple(judgement.as_json() for judgement in self.size_guards),
+            size_guards=tuple(self.size_guards),
+            attempts=tuple(self.attempts),
+            steps=tuple(self.steps),
             working_tables=self.working_tables,
-            manifest=self.manifest,
             legacy=self.legacy,
+            errors=tuple(self.failures),
+            manifest=self.manifest,
+        )
+        return RunResult.of(
+            status,
+            metadata,
+            csv_files=() if self.settings.is_dry_run else tuple(self.files),
+            execution_time_ms=round((time.monotonic() - self.clock) * 1000),
+            error="; ".join(failure.message for failure in self.failures) or None,
         )
 
 

@@ -3,3 +3,16 @@ checks, the selects of data tests, the psql script. Pure functions of what they 
 
 Never here: a server, a file.
 """
+
+__all__ = [
+    "check",
+    "compile",
+    "data_tests",
+    "graph",
+    "personal",
+    "plan",
+    "psql_script",
+    "render",
+    "source_map",
+    "tokens",
+]

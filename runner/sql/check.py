@@ -1,4 +1,4 @@
-"""What can be said of a model's SQL without a server: one select, no writes, no clock of its own.
+"""What can be checked in a model's SQL without a server: one select, no writes, no clock.
 
 Works on tokens, so text in strings and comments is never taken for code, and all SQL that
 PostgreSQL understands is welcome. The server has the last word: a run's snapshot is read-only.
@@ -60,7 +60,7 @@ def _check_token(rendered: RenderedModel, token: Token) -> None:
         raise _error(
             rendered,
             token.start,
-            f"models and tests only read, but this says {token.value}",
+            f"models and tests may only read, but this contains {token.value}",
             f'write a select; if it is a column\'s name, quote it: "{token.value}"',
         )
 
@@ -104,11 +104,11 @@ def _check_text_values(rendered: RenderedModel, found: list[Token]) -> None:
             raise _error(
                 rendered,
                 start,
-                "a text parameter stands outside quotes",
+                "a text parameter must be inside quotes",
                 "write '{{ var('name') }}'",
             )
 
 
-def _error(rendered: RenderedModel, offset: int, what: str, mend: str) -> ProjectError:
+def _error(rendered: RenderedModel, offset: int, what: str, fix: str) -> ProjectError:
     where = rendered.sql.location_at(offset) or rendered.model.location
-    return ProjectError(what, where=where, mend=mend)
+    return ProjectError(what, where=where, fix=fix)

@@ -144,7 +144,7 @@ def compile_model(
     if model_name not in compiled.graph.models:
         raise UsageError(
             f"audience {compiled.audience.name} has no model {model_name!r}",
-            mend=did_you_mean(model_name, compiled.graph.models),
+            fix=did_you_mean(model_name, compiled.graph.models),
         )
     return inlined(compiled).select(model_name)
 

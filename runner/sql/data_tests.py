@@ -100,7 +100,7 @@ _REF = re.compile(r"\{\{-?\s*ref\(\s*['\"](\w+)['\"]\s*\)")
 
 @dataclass(frozen=True)
 class DataTest:
-    """One test. `reads` are its models, the tested one first; `types` fall if it fails.
+    """One test. `reads` are its models, the tested one first; `types` fail with it.
 
     `gates` is false for tests of models that a run does not hold as rows of their own: those are
     left to `audiences test`.
@@ -114,6 +114,7 @@ class DataTest:
     types: frozenset[str]
     gates: bool
     failing: Failing = field(repr=False)
+    sources: tuple[tuple[str, str], ...] = ()
 
     @property
     def tested(self) -> str | None:
@@ -145,7 +146,7 @@ def _distinct(found: list[DataTest]) -> tuple[DataTest, ...]:
                 f"two data tests are named {test.name}",
                 where=test.location,
                 looked_at=f"the other is {names[test.name]}",
-                mend="give one of them a name:",
+                fix="give one of them another name:",
             )
         names[test.name] = test.location
     return tuple(found)
@@ -162,7 +163,7 @@ def chosen(tests: Iterable[DataTest], names: Iterable[str]) -> tuple[DataTest, .
         if name not in known:
             raise UsageError(
                 f"there is no data test and no tested model {name!r}",
-                mend=did_you_mean(name, known),
+                fix=did_you_mean(name, known),
             )
     return tuple(test for test in found if not wanted or {test.name, *test.reads} & set(wanted))
 
@@ -172,7 +173,7 @@ def compile_test(compiled: CompiledAudience, name: str) -> MappedSql:
     stand_alone = inlined(compiled)
     tests = {test.name: test for test in tests_of(stand_alone)}
     if name not in tests:
-        raise UsageError(f"there is no data test {name!r}", mend=did_you_mean(name, tests))
+        raise UsageError(f"there is no data test {name!r}", fix=did_you_mean(name, tests))
     return failing_rows(stand_alone, tests[name])
 
 
@@ -182,7 +183,7 @@ def failing_rows(compiled: CompiledAudience, test: DataTest) -> MappedSql:
 
 
 def across_files(compiled: CompiledAudience, outputs: Sequence[Output]) -> DataTest:
-    """No key stands in more than one of these files. All of them fall if one does."""
+    """No key is in more than one of these files. If one is, all of them fail."""
     where = compiled.project.audience_location(compiled.audience, "outputs")
     rows = in_more_than_one(compiled, outputs)
     return DataTest(
@@ -244,9 +245,11 @@ def _generic(
 ) -> DataTest:
     body = test.body
     reads = [model]
+    sources: tuple[tuple[str, str], ...] = ()
     if isinstance(body, RelationshipsTest):
         parent = _parent(compiled, body.arguments.to, where)
         reads += parent.refs
+        sources = tuple(parent.sources)
         failing: Failing = partial(orphans, column, body, _parent_rows(compiled, parent), where)
     elif isinstance(body, AcceptedValuesTest):
         failing = partial(not_accepted, column, body, where)
@@ -263,6 +266,7 @@ def _generic(
         types=_types_of(compiled, [model]),
         gates=model in compiled.graph.tables,
         failing=failing,
+        sources=sources,
     )
 
 
@@ -271,9 +275,9 @@ def _parent(compiled: CompiledAudience, to: str, where: Location) -> RenderedMod
     rendered = _rendered(compiled, "{{ " + to + " }}", where)
     if not re.fullmatch(r"\s*(ref|source)\s*\([^()]*\)\s*", to):
         raise ProjectError(
-            f"relationships: to: {to!r} names no table",
+            f"relationships: to: {to!r} is not a table",
             where=where,
-            mend="write to: ref('model') or to: source('name', 'table')",
+            fix="write to: ref('model') or to: source('name', 'table')",
         )
     _check_reads(compiled, rendered.refs, where)
     return rendered
@@ -292,7 +296,7 @@ def _condition(compiled: CompiledAudience, where: str, location: Location) -> Ma
 
 
 def _rendered(compiled: CompiledAudience, text: str, where: Location) -> RenderedModel:
-    """Jinja that stands in YAML: all of it is placed at its key's line."""
+    """Jinja in a YAML file: all of it is placed at its key's line."""
     model = Model("data_test", where.path, text)
     try:
         rendered = render(compiled.project, model, compiled.parameters, compiled.relation)
@@ -312,7 +316,8 @@ def _singular(compiled: CompiledAudience) -> Iterator[DataTest]:
             raise ProjectError(
                 "this data test reads no model",
                 where=model.location,
-                mend="let it read one with ref: it gates the files that need that model",
+                fix="read a model with ref; the files that need it are published only if the test "
+                "passes",
             )
         if not set(read) & set(compiled.graph.models):
             continue  # another audience's
@@ -329,6 +334,7 @@ def _singular(compiled: CompiledAudience) -> Iterator[DataTest]:
             types=_types_of(compiled, rendered.refs),
             gates=True,
             failing=partial(_as_it_is, query),
+            sources=tuple(rendered.sources),
         )
 
 
@@ -342,14 +348,15 @@ def _check_reads(compiled: CompiledAudience, refs: Iterable[str], where: Locatio
         if ref not in compiled.graph.models:
             known = compiled.graph.models if ref not in compiled.project.models else ()
             raise ProjectError(
-                f"this data test reads {ref!r}, which audience {compiled.audience.name} does not",
+                f"this data test reads {ref!r}, which audience {compiled.audience.name} does not "
+                "read",
                 where=where,
-                mend=did_you_mean(ref, known) if known else "test models of one audience at a time",
+                fix=did_you_mean(ref, known) if known else "test models of one audience at a time",
             )
 
 
 def _types_of(compiled: CompiledAudience, models: Iterable[str]) -> frozenset[str]:
-    """The files that fall with a test of these models: all that need one of them, but if a file's
+    """The files that fail with a test of these models: all that need one of them, but if a file's
     own model is among them, only what needs such a one."""
     finals = {output.model for output in compiled.audience.outputs}
     read = set(models) & finals or set(models)

@@ -21,7 +21,7 @@ class Graph:
 
     @cached_property
     def tables(self) -> frozenset[str]:
-        """Models to build once: read more than once, or said to be `table`; never `ephemeral`."""
+        """Models to build once: read more than once, or set to `table`; never `ephemeral`."""
         readers = Counter(self.roots)
         for rendered in self.models.values():
             readers.update(rendered.refs)
@@ -79,7 +79,7 @@ def _visit(
         raise ProjectError(
             f"models read each other in a circle: {' -> '.join(cycle)}",
             where=rendered.model.location,
-            mend="let one of them read something else",
+            fix="change one of them so that it reads none of the others",
         )
     for ref in rendered.refs:
         _visit(ref, (*path, name), ordered, render)

@@ -8,10 +8,11 @@ MASKED = "***"
 
 
 def is_personal(compiled: CompiledAudience, model: str, column: str) -> bool:
-    """Whether a model's column says who somebody is.
+    """Whether a model's column identifies a person.
 
-    It does if the model's YAML says so, or the YAML of a model or source upstream of a column of
-    that name. A column that no YAML describes does if anything upstream is personal.
+    It does if the model's YAML marks it `personal`, or the YAML of a model or source upstream
+    marks a column of that name. A column that no YAML describes does if anything upstream is
+    personal.
     """
     properties = compiled.project.models[model].properties
     described = properties.columns if properties else []

@@ -15,9 +15,16 @@ from typing import Literal
 from runner.clock import file_timestamp, milliseconds
 from runner.errors import Location
 from runner.project.audience import FunnelStep, Output
-from runner.project.nodes import literal, quoted
+from runner.project.nodes import Source, literal, quoted
 from runner.sql.compile import CompiledAudience, inlined
-from runner.sql.data_tests import DataTest, across_files, by_model, count_all, declared_tests
+from runner.sql.data_tests import (
+    DataTest,
+    across_files,
+    by_model,
+    count_all,
+    declared_tests,
+    tests_of,
+)
 from runner.sql.source_map import MappedSql, joined
 
 StepKind = Literal["create", "probe", "table", "count", "tests", "file", "test_file"]
@@ -53,6 +60,11 @@ class Step:
     is_funnel: bool = False
     is_activity: bool = False
     is_across_files: bool = False
+
+    @property
+    def statements(self) -> tuple[MappedSql, ...]:
+        """What is sent for the step, the one whose rows count first."""
+        return (self.sql, self.follow_up) if self.follow_up else (self.sql,)
 
     @property
     def label(self) -> str:
@@ -115,6 +127,13 @@ class Plan:
             *self._tests(),
             *self._files(),
         )
+
+    @cached_property
+    def sources(self) -> tuple[Source, ...]:
+        """Every source table that a statement of the run reads."""
+        keys = {key for model in self.compiled.graph.models.values() for key in model.sources}
+        keys |= {key for test in tests_of(self.compiled) for key in test.sources}
+        return tuple(self.compiled.project.sources[key] for key in sorted(keys))
 
     def fills(self, models: Iterable[str]) -> Iterator[Step]:
         """The steps that fill the working tables which these models need, themselves included."""

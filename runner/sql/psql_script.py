@@ -37,7 +37,7 @@ def write_folder(plan: Plan, target: Target, folder: Path) -> list[Path]:
         raise ExportError(
             f"cannot be written: {problem.strerror}",
             where=str(problem.filename or folder),
-            mend="choose another folder with --to",
+            fix="choose another folder with --to",
         ) from None
     return [folder / name for name in texts]
 
@@ -49,7 +49,7 @@ def _check_folder(compiled: CompiledAudience, folder: Path) -> None:
         raise UsageError(
             "compiled models would replace the models themselves",
             where=str(folder),
-            mend="choose a folder outside models with --to",
+            fix="choose a folder outside models with --to",
         )
 
 
@@ -69,7 +69,7 @@ def _lines(plan: Plan, target: Target) -> Iterator[str]:
 def _step(plan: Plan, step: Step) -> Iterator[str]:
     """A step as psql runs it. It runs no data tests, and stops where there was no activity."""
     if step.kind == "table":
-        yield from (f"\n{sql.text}\n;" for sql in (step.sql, step.follow_up) if sql)
+        yield from (f"\n{sql.text}\n;" for sql in step.statements)
     elif step.is_funnel:
         yield f"\n\\echo {_psql_text(step.name)}\n{step.sql.text};"
     elif step.kind in ("file", "test_file"):

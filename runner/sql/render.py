@@ -45,7 +45,7 @@ class _TextValue:
     """A text parameter's value: may be printed and compared, and nothing else.
 
     A filter or a concatenation would give text of which nobody knows any more that it came from
-    the command line, so those are refused. Printed, it stands between two marks, quotes doubled.
+    the command line, so those are refused. Printed, it is between two marks, quotes doubled.
     """
 
     def __init__(self, given: str) -> None:
@@ -70,7 +70,7 @@ class _TextValue:
     def _refuse(self) -> NoReturn:
         raise ProjectError(
             "a text parameter can be printed and compared, but not changed",
-            mend="declare a parameter that has the text as it is needed",
+            fix="declare another parameter with the text that is needed",
         )
 
     __str__ = __int__ = __float__ = __iter__ = __html__ = _refuse
@@ -127,7 +127,7 @@ def _jinja_error(model: Model, line: int | None, problem: Exception) -> ProjectE
     return ProjectError(
         f"Jinja: {message}",
         where=_place(model, line, message or ""),
-        mend="a model may use ref, source, var, config and run_started_at",
+        fix="a model may use ref, source, var, config and run_started_at",
     )
 
 
@@ -154,7 +154,7 @@ def _template_line(problem: BaseException) -> int | None:
 
 
 class _Words:
-    """What a template may say, for one rendering of one model; notes what it said."""
+    """The functions that a template may call, for one rendering of one model. They note calls."""
 
     def __init__(
         self, project: Project, model: Model, parameters: CheckedParameters, relations: Relations
@@ -180,8 +180,8 @@ class _Words:
 
     def ref(self, name: str) -> str:
         if name not in self._project.models:
-            mend = did_you_mean(str(name), self._project.models)
-            raise ProjectError(f"ref: there is no model {name!r}", mend=mend)
+            fix = did_you_mean(str(name), self._project.models)
+            raise ProjectError(f"ref: there is no model {name!r}", fix=fix)
         self.refs[name] = None
         return self._relations(self._project.models[name])
 
@@ -191,7 +191,7 @@ class _Words:
             declared = [".".join(key) for key in self._project.sources]
             raise ProjectError(
                 f"source: there is no source table {source_name}.{table}",
-                mend=did_you_mean(f"{source_name}.{table}", declared),
+                fix=did_you_mean(f"{source_name}.{table}", declared),
             )
         self.sources[source_name, table] = None
         return self._relations(found)
@@ -200,7 +200,7 @@ class _Words:
         if name not in self._values:
             raise ProjectError(
                 f"var: the audience declares no parameter {name!r}",
-                mend=did_you_mean(str(name), self._values),
+                fix=did_you_mean(str(name), self._values),
             )
         value = self._values[name]
         return _TextValue(value) if isinstance(value, str) else value
@@ -212,8 +212,9 @@ class _Words:
         unknown = set(settings) - {"materialized", "tags", "meta"}
         if unknown or settings.get("materialized", "view") not in get_args(Materialized):
             raise ProjectError(
-                f"config: {settings} is not known here",
-                mend="materialized may be 'table' (a temp table), 'view' or 'ephemeral' (inlined)",
+                f"config: {', '.join(f'{key}={value!r}' for key, value in settings.items())} "
+                "is not supported here",
+                fix="materialized may be 'table' (a temp table), 'view' or 'ephemeral' (inlined)",
             )
         self.materialized = settings.get("materialized", self.materialized)
         return ""
@@ -227,5 +228,5 @@ def _test_config(settings: dict[str, Any]) -> TestConfig:
         name = str(first["loc"][0])
         raise ProjectError(
             f"config: {name}: {first['msg'].removeprefix('Value error, ')}",
-            mend=f"a data test may say {', '.join(TestConfig.model_fields)}",
+            fix=f"a data test may set {', '.join(TestConfig.model_fields)}",
         ) from None

@@ -18,7 +18,7 @@ from runner.project.nodes import Model
 
 
 class Mark(NamedTuple):
-    """From `offset` of a text on, what stands there was written at `location`; its column goes
+    """From `offset` of a text on, the text was written at `location`; its column goes
     on with the text if it was copied. Without a location the runner itself wrote it."""
 
     offset: int
@@ -67,7 +67,7 @@ def joined(*pieces: str | MappedSql) -> MappedSql:
 
 
 def written_at(location: Location, text: str) -> MappedSql:
-    """SQL that stands for something in a YAML file."""
+    """SQL made from something in a YAML file."""
     return MappedSql(text, (Mark(0, location),))
 
 
@@ -137,8 +137,8 @@ def untagged(tagged: str, model: Model) -> MappedSql:
     text = "".join(pieces).rstrip()
     if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
         raise ProjectError(
-            "the SQL holds a character that no SQL can hold",
+            "the SQL contains a character that PostgreSQL cannot read",
             where=model.location,
-            mend="look for an escape such as \\0 or \\ud800 in its Jinja",
+            fix="look for an escape such as \\0 or \\ud800 in its Jinja",
         )
     return MappedSql(text, tuple(marks), tuple(spans))

@@ -32,7 +32,7 @@ _COMMENT_EDGE = re.compile(r"/\*|\*/")
 
 class Token(NamedTuple):
     """A piece of code: a `word` in lower case as PostgreSQL folds it, a `text` without its quotes,
-    anything else as it stands; offsets into the SQL."""
+    anything else unchanged; offsets into the SQL."""
 
     kind: Kind
     value: str

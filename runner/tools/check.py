@@ -1,4 +1,4 @@
-"""`check`: can a run work here? Each line is ok, or says what to mend."""
+"""`check`: can a run work on a target? Each check is ok, or has what to fix."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ STAGES = ("name resolution", "TCP", "TLS", "authentication", "database")
 
 @dataclass(frozen=True)
 class Check:
-    """One thing looked at. `mend` says what to do if it is not ok, or only a warning: then a run
+    """One thing looked at. `fix` says what to do if it is not ok, or only a warning: then a run
     works, but slowly."""
 
     name: str
     is_ok: bool
     detail: str
-    mend: str = ""
+    fix: str = ""
     is_warning: bool = False
 
 
-def check_target(project: Project, target: Target) -> list[Check]:
+def check(project: Project, target: Target) -> list[Check]:
     """The stages of the connection, server, rights, then every source table and column that the
     models read. After a stage that fails there is nothing more to look at."""
     done: list[Check] = []
@@ -40,8 +40,8 @@ def check_target(project: Project, target: Target) -> list[Check]:
         if not done and isinstance(problem, DatabaseError):
             done += _stages_before(problem.stage)
         stage = (problem.stage if isinstance(problem, DatabaseError) else None) or "connection"
-        mend = "; ".join(part for part in (problem.looked_at, problem.mend) if part)
-        done.append(Check(stage, False, problem.what, mend))
+        fix = "; ".join(part for part in (problem.looked_at, problem.fix) if part)
+        done.append(Check(stage, False, problem.what, fix))
     return done
 
 
@@ -81,14 +81,14 @@ def _checks(project: Project, session: Session) -> Iterator[Check]:
 
 def _version(server: Server) -> Check:
     major = int(server.version.split(".")[0].split("beta")[0].split("rc")[0].split("devel")[0])
-    mend = f"use PostgreSQL {OLDEST_SERVER} or newer"
-    return Check("server", major >= OLDEST_SERVER, f"PostgreSQL {server.version}", mend)
+    fix = f"use PostgreSQL {OLDEST_SERVER} or newer"
+    return Check("server", major >= OLDEST_SERVER, f"PostgreSQL {server.version}", fix)
 
 
 def _temp(server: Server) -> Check:
     if server.can_build:
         return Check("temp tables", True, "may be created")
-    return Check("temp tables", True, "may not be created: models will be inlined, which is slower")
+    return Check("temp tables", True, "cannot be created: models will be inlined, which is slower")
 
 
 def _source(session: Session, source: Source) -> Iterator[Check]:
@@ -108,8 +108,8 @@ def _source(session: Session, source: Source) -> Iterator[Check]:
             "permission" if problem.sqlstate == "42501" else name, False, problem.what, where
         )
         return
-    for kind, detail, mend in problems:
-        yield Check(f"{kind} {table}", False, detail, mend)
+    for kind, detail, fix in problems:
+        yield Check(f"{kind} {table}", False, detail, fix)
     if not problems:
         yield Check(name, True, f"{len(source.columns)} columns")
         yield from _indexes(session, source)
@@ -128,8 +128,8 @@ def _indexes(session: Session, source: Source) -> Iterator[Check]:
         elif table.size_bytes < SMALL_BYTES:
             yield Check(name, True, "there is none, but the table is small")
         else:
-            mend = f"{index.statement} declared in {location}"
-            yield Check(name, True, "there is none: runs read the whole table", mend, True)
+            fix = f"{index.statement} declared in {location}"
+            yield Check(name, True, "there is none: runs read the whole table", fix, True)
 
 
 def _find(session: Session, source: Source) -> int | None:
@@ -143,7 +143,7 @@ def _find(session: Session, source: Source) -> int | None:
 
 
 def _columns(session: Session, source: Source, oid: int) -> Iterator[tuple[str, str, str]]:
-    """Row security and columns: of what kind it is, what is wrong, and how to mend it.
+    """Row security and columns: of what kind it is, what is wrong, and how to fix it.
 
     Types fit if they are the same, or both texts, or both numbers.
     """

@@ -80,7 +80,7 @@ class Preview:
         return kind in _JSON_TYPES and name not in self.masked
 
 
-def preview(
+def show(
     project: Project,
     model: str,
     target: Target,
@@ -119,7 +119,7 @@ def _only_reader(project: Project, model: str, as_of: datetime) -> tuple[str, st
     raise UsageError(
         f"{len(readers) or 'no'} audiences read model {model}",
         looked_at=f"known: {', '.join(readers or project.audiences)}",
-        mend="say with --audience whose parameters it gets",
+        fix="name the audience whose parameters to use with --audience",
     )
 
 
@@ -157,7 +157,7 @@ def _read(snapshot: Snapshot, model: str, reason: str, *, limit: int, unmask: bo
 
 
 def _value(column: str, *, is_masked: bool) -> str:
-    """A column's text, or a mask of it: that there is nothing says nothing of anybody."""
+    """A column's text, or a mask of it: an empty value or NULL stays, as it identifies nobody."""
     text = f"shown.{column}::text"
     return f"case when {text} <> '' then '{MASKED}' else {text} end" if is_masked else text
 

@@ -1,1 +1,3 @@
 """Compares two runs, file by file and user by user."""
+
+__all__ = ["compare", "discrepancies"]

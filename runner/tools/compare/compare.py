@@ -136,7 +136,7 @@ class Tally:
 
 
 def out_of_order(positions: Iterable[int]) -> int:
-    """The fewest rows that must be moved to put the rest in order; -1 stands for no row."""
+    """The fewest rows that must be moved to put the rest in order; -1 is no row."""
     tails = array("q")
     count = 0
     for position in positions:
@@ -224,7 +224,7 @@ def _pairs(a: Side, b: Side) -> dict[str, FilePair]:
         raise UsageError(
             "the two sides have no file in common",
             looked_at=f"A: {', '.join(sorted(a.files))}; B: {', '.join(sorted(b.files))}",
-            mend="compare runs of one audience",
+            fix="compare runs of one audience",
         )
     return pairs
 
@@ -251,7 +251,7 @@ def _file_side(file: NamedCsv, label: str, terms: Terms) -> FileSide:
             f"there is no column {terms.key!r}",
             where=Location(file.path, 1),
             looked_at=f"columns: {', '.join(columns)}",
-            mend="name the column that tells users apart with --key",
+            fix="name the column that identifies users with --key",
         )
     return FileSide(file.path.name, terms.counted(label, columns), columns, style)
 
@@ -261,8 +261,8 @@ def _check_ignored(terms: Terms, files: list[FileDifference]) -> None:
     known = {name for side in sides for name in side.all_columns} - {terms.key}
     for name in terms.ignored - known:
         raise UsageError(
-            f"--ignore {name!r}: no file has such a column beside {terms.key}",
-            mend=did_you_mean(name, known),
+            f"--ignore {name!r}: no file has this column, or it is the key",
+            fix=did_you_mean(name, known),
         )
 
 
@@ -286,7 +286,7 @@ def _store() -> Iterator[sqlite3.Connection]:
     except sqlite3.Error as problem:
         raise AudienceError(
             f"the rows cannot be sorted in a temporary file: {problem}",
-            mend="make room in the folder for temporary files, or name another with TMPDIR",
+            fix="make room in the folder for temporary files, or name another with TMPDIR",
         ) from None
 
 

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from runner.errors import Location, UsageError, did_you_mean
-from runner.files.names import NamedCsv, csv_named
-
-_TIMESTAMP = re.compile(r"(\d{8})[T_](\d{6})")
+from runner.errors import UsageError, did_you_mean
+from runner.files.document import BrokenManifest, CsvFile, Pointer, RunResult
+from runner.files.manifest import read_document
+from runner.files.names import NamedCsv, csv_named, timestamp_given
 
 
 @dataclass(frozen=True)
 class Side:
-    """One side of a comparison. `source` says in words which run was taken."""
+    """One side of a comparison. `source` describes which run was taken."""
 
     given: Path
     source: str
@@ -40,14 +37,13 @@ def read_side(given: Path, *, with_test_files: bool) -> Side:
     if is_file:
         file = csv_named(given) or NamedCsv(given, given.name, False, None)
         return Side(given, str(given), {file.label: file}, is_single=True)
-    wanted = _TIMESTAMP.fullmatch(given.name)
-    if wanted and os.path.isdir(given.parent):  # noqa: PTH112
-        timestamp = "T".join(wanted.groups())
+    timestamp = timestamp_given(given.name)
+    if timestamp and os.path.isdir(given.parent):  # noqa: PTH112
         return _run_of(given, given.parent, timestamp, with_test_files=with_test_files)
     raise UsageError(
-        "there is nothing of this name",
+        "there is no such file or folder",
         where=str(given),
-        mend="give a folder, FOLDER/TIMESTAMP, a manifest or a CSV file",
+        fix="give a folder, FOLDER/TIMESTAMP, a manifest or a CSV file",
     )
 
 
@@ -57,14 +53,14 @@ def _run_of(given: Path, folder: Path, wanted: str | None, *, with_test_files: b
         raise UsageError(
             "there is no CSV file in this folder",
             where=str(folder),
-            mend="give the folder that holds a run's files, or a manifest",
+            fix="give the folder that holds a run's files, or a manifest",
         )
     runs = sorted({file.timestamp or "" for file in found})
     if wanted is not None and wanted not in runs:
         raise UsageError(
             f"there is no run {wanted} in this folder",
             where=str(folder),
-            mend=did_you_mean(wanted, filter(None, runs)),
+            fix=did_you_mean(wanted, filter(None, runs)),
         )
     chosen = runs[-1] if wanted is None else wanted
     newest = f", the newest of {len(runs)}" if len(runs) > 1 and wanted is None else ""
@@ -78,53 +74,42 @@ def _files_in(folder: Path) -> list[Path]:
         return sorted(path for path in folder.iterdir() if path.is_file())
     except OSError as problem:
         what = f"cannot be read: {problem.strerror}"
-        raise UsageError(what, where=str(folder), mend="let this user read it") from None
+        raise UsageError(what, where=str(folder), fix="allow this user to read it") from None
 
 
 def _of_manifest(given: Path, *, with_test_files: bool) -> Side:
-    document = _read_json(given)
-    pointer = document.get("manifest")
-    manifest = given.parent / pointer if isinstance(pointer, str) and pointer else given
-    if manifest != given:
-        document = _read_json(manifest)
-    listed = document.get("csvFiles")
-    if not isinstance(listed, list) or not listed:
+    manifest, document = given, _read(given)
+    if isinstance(document, Pointer):
+        manifest = given.parent / document.manifest
+        document = _read(manifest)
+    if not document.csv_files:
         raise UsageError(
             "this document lists no csvFiles",
             where=str(manifest),
-            mend="give the manifest of a run that published files",
+            fix="give the manifest of a run that published files",
         )
-    files = [_listed(manifest, one) for one in listed]
+    files = [_listed(manifest, file) for file in document.csv_files]
     source = str(given) if manifest == given else f"{given}, which names {manifest.name}"
     return _side(given, source, files, with_test_files=with_test_files)
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> RunResult | Pointer:
+    """A manifest, a pointer or a saved result. Raises `UsageError`."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as problem:
-        what = f"cannot be read: {problem.strerror}"
-        raise UsageError(what, where=str(path), mend="give a run's manifest") from None
-    except (ValueError, RecursionError) as problem:
-        line = getattr(problem, "lineno", None)
-        raise UsageError(
-            "this is not JSON", where=Location(path, line), mend="give a run's manifest"
-        ) from None
-    return document if isinstance(document, dict) else {}
+        return read_document(path)
+    except BrokenManifest as problem:
+        raise UsageError(problem.what, where=str(path), fix="give a run's manifest") from None
 
 
-def _listed(manifest: Path, entry: Any) -> NamedCsv:
-    name = entry.get("path") if isinstance(entry, dict) else None
-    if not isinstance(name, str) or not name.isprintable():
-        raise UsageError("an entry of csvFiles has no path", where=str(manifest))
+def _listed(manifest: Path, listed: CsvFile) -> NamedCsv:
     # a manifest has bare names, a saved result has paths
-    paths = (manifest.parent / name, Path(name))
-    path = next((one for one in paths if os.path.isfile(one)), None)  # noqa: PTH113
+    paths = (manifest.parent / listed.path, listed.path)
+    path = next((path for path in paths if os.path.isfile(path)), None)  # noqa: PTH113
     if path is None:
         raise UsageError(
-            f"lists {name!r}, which is not there",
+            f"lists {str(listed.path)!r}, which does not exist",
             where=str(manifest),
-            mend="keep a run's files beside its manifest",
+            fix="keep a run's files beside its manifest",
         )
     return csv_named(path) or NamedCsv(path, path.name, False, None)
 
@@ -140,10 +125,10 @@ def _side(given: Path, source: str, files: list[NamedCsv], *, with_test_files: b
                 f"two files are {file.label} of one run",
                 where=str(file.path),
                 looked_at=f"the other is {other.path}",
-                mend="keep the runs of two engines in two folders",
+                fix="keep the runs of two engines in two folders",
             )
     if not by_label:
         raise UsageError(
-            "there are only test files in this run", where=source, mend="add --test-files"
+            "there are only test files in this run", where=source, fix="add --test-files"
         )
     return Side(given, source, by_label)

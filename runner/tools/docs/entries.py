@@ -36,7 +36,7 @@ KINDS: dict[NodeKind, str] = {
 
 @dataclass(frozen=True)
 class Link:
-    """A name, and the section of the page that tells about it."""
+    """A name, and the section of the page about it."""
 
     name: str
     anchor: str
@@ -128,7 +128,7 @@ class Catalogue:
 
 
 def anchor_of(read: Model | Source) -> str:
-    """Of the section that tells about it."""
+    """The anchor of the section about it."""
     if isinstance(read, Model):
         return anchor("model", read.name)
     return anchor("source", read.source_name, read.table)
@@ -150,7 +150,7 @@ def grain(source_text: str) -> str:
 
 
 def column_entry(name: str, column: Column | None, origin: Origin | None) -> ColumnEntry:
-    """A column with what its description says, if it has one."""
+    """A column with its description, if it has one."""
     if column is None:
         return ColumnEntry(name, "", None, False, (), origin)
     return ColumnEntry(
@@ -176,7 +176,7 @@ def _test_words(test: NamedTest) -> str:
 
 
 def source_words(project: Project, source: Source) -> tuple[str, tuple[ColumnEntry, ...]]:
-    """What the YAML says of a source table that `Source` does not carry."""
+    """What the YAML has about a source table besides what `Source` carries."""
     for document in project.documents:
         for definition in (document.data or {}).get("sources") or []:
             for table in definition["tables"]:
@@ -227,7 +227,7 @@ def plain(value: object) -> str:
 
 
 def catalogue(project: Project, moment: datetime) -> Catalogue:
-    """Everything the docs page tells, compiled with default parameters as of `moment`.
+    """Everything on the docs page, compiled with default parameters as of `moment`.
 
     Raises `ProjectError` or `ParameterError` for whatever `compile` would refuse.
     """

@@ -35,7 +35,7 @@ OPTIONS = {
 
 @dataclass(frozen=True)
 class Node:
-    """What a box stands for. `key` is unique, `anchor` the section of the page it leads to."""
+    """What a box is for. `key` is unique, `anchor` the section of the page it leads to."""
 
     key: str
     label: str
@@ -99,8 +99,8 @@ def _layout(nodes: Sequence[Node], edges: Iterable[tuple[str, str]]) -> Any:
         import graphlay
     except ImportError:
         raise UsageError(
-            "the picture of the models is laid out by graphlay, which is not installed",
-            mend="pip install 'push-audiences[docs]'",
+            "drawing the models needs graphlay, which is not installed",
+            fix="pip install 'push-audiences[docs]'",
         ) from None
     graph = graphlay.Graph()
     for node in nodes:
@@ -158,7 +158,7 @@ class SourceColumn:
 @dataclass(frozen=True)
 class Origin:
     """Where values come from: source columns, and expressions that read none (constants, counts
-    of rows) with the model that says them. If it is not known, there are none of either."""
+    of rows) with the model that describes them. If it is not known, there are none of either."""
 
     columns: frozenset[SourceColumn] = frozenset()
     expressions: frozenset[tuple[str, str]] = frozenset()

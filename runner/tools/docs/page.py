@@ -15,7 +15,9 @@ from typing import Any
 
 from runner import __version__
 from runner.errors import ExportError, UsageError
-from runner.files.past_runs import PastCount, PastRun, PastRuns, past_runs
+from runner.files.document import BrokenManifest, FunnelCount
+from runner.files.history import History, read_history
+from runner.files.manifest import PastRun
 from runner.project.audience import Audience
 from runner.project.nodes import Project
 from runner.tools.docs.entries import KINDS, Catalogue, anchor, catalogue, plain
@@ -47,7 +49,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Column:
-    """A run: its pieces stand on each other, `start` counted from the top."""
+    """A run: its pieces are stacked, `start` counted from the top."""
 
     left: float
     pieces: tuple[Piece, ...]
@@ -62,7 +64,7 @@ class Columns:
     columns: tuple[Column, ...]
 
 
-def funnel_bars(funnel: Sequence[PastCount], kinds: Sequence[str]) -> tuple[Bar, ...]:
+def funnel_bars(funnel: Sequence[FunnelCount], kinds: Sequence[str]) -> tuple[Bar, ...]:
     """Each step as a share of the largest one, in pieces by kind."""
     top = max((count.total for count in funnel), default=0) or 1
     return tuple(
@@ -73,7 +75,8 @@ def funnel_bars(funnel: Sequence[PastCount], kinds: Sequence[str]) -> tuple[Bar,
 
 def size_columns(runs: Sequence[PastRun], kinds: Sequence[str]) -> Columns:
     """Rows of all files of each run, by audience type."""
-    return _columns([(run, _parts(run.rows_by_type, run.size or 0)) for run in runs], kinds, "rows")
+    parts = [(run, _parts(run.metadata.rows_by_type, run.document.audience_size)) for run in runs]
+    return _columns(parts, kinds, "rows")
 
 
 def time_columns(runs: Sequence[PastRun]) -> Columns:
@@ -91,7 +94,7 @@ def _columns(
     top = max((sum(values.values()) for _, values in parts), default=0)
     columns = []
     for index, (run, values) in enumerate(parts):
-        when = f"{run.started_at:%Y-%m-%d %H:%M}"
+        when = f"{run.metadata.started_at:%Y-%m-%d %H:%M}"
         pieces = _pieces(values, kinds, top or 1, f"{when}: {{}} {unit}")
         stood = tuple(
             Piece(one.kind, round(100 - one.start - one.length, 2), one.length, one.title)
@@ -119,15 +122,21 @@ def _pieces(
 TEMPLATE = "docs_page.html.j2"
 ENDINGS = (".html", ".htm")
 LISTED_RUNS = 10
+NOTHING = "\N{EN DASH}"
+NEWEST = 100
+"""Runs that are read, by the time in the names of their manifests."""
 CHART_COLOURS = 6
 
 
 @dataclass(frozen=True)
 class AudienceHistory:
-    """An audience's past runs and their charts; `kinds` are the audience types by colour."""
+    """An audience's past runs, oldest first, and their charts; `kinds` are the audience types by
+    colour. `broken` manifests are not shown, and neither are `older` runs, which are counted."""
 
     audience: Audience
-    past: PastRuns
+    runs: tuple[PastRun, ...]
+    broken: tuple[BrokenManifest, ...]
+    older: int
     kinds: tuple[str, ...]
     funnel: tuple[Bar, ...]
     sizes: Columns
@@ -136,12 +145,12 @@ class AudienceHistory:
     @property
     def listed(self) -> tuple[PastRun, ...]:
         """The newest first."""
-        return self.past.runs[: -LISTED_RUNS - 1 : -1]
+        return self.runs[: -LISTED_RUNS - 1 : -1]
 
 
 @dataclass(frozen=True)
 class Page:
-    """The page's text, and what it tells."""
+    """The page's text, and what is on it."""
 
     html: str
     catalogue: Catalogue
@@ -149,10 +158,10 @@ class Page:
 
     @property
     def summary(self) -> str:
-        """How much it tells, in one line."""
+        """How much is on it, in one line."""
         told = self.catalogue
         files = sum(len(one.outputs) for one in told.audiences)
-        runs = sum(len(one.past.runs) for one in self.histories)
+        runs = sum(len(one.runs) for one in self.histories)
         kilobytes = len(self.html.encode("utf-8", "replace")) // 1000
         return (
             f"{len(told.models)} models, {len(told.sources)} source tables, {files} files, "
@@ -163,9 +172,9 @@ class Page:
     def notes(self) -> list[str]:
         """What was left out, a line each."""
         return [
-            f"{file.name} is skipped: it {file.reason}"
+            f"{_file_name(problem.where)} is skipped: {problem.what}"
             for history in self.histories
-            for file in history.past.skipped
+            for problem in history.broken
         ]
 
 
@@ -177,7 +186,7 @@ def docs_page(project: Project, manifests: Path, moment: datetime) -> Page:
     """
     told = catalogue(project, moment)
     histories = tuple(
-        _history(audience, past_runs(manifests, audience.name))
+        _history(audience, _past(manifests, audience.name))
         for audience in project.audiences.values()
     )
     html = _rendered(told=told, histories=histories, moment=moment, models_hash=project.models_hash)
@@ -188,9 +197,9 @@ def check_target(path: Path) -> None:
     """Raises `UsageError` for a file that the page must not replace."""
     if path.suffix.lower() not in ENDINGS:
         raise UsageError(
-            "the page is an HTML file, and no other file shall be replaced by it",
+            "the page is an HTML file, and replaces no file of another kind",
             where=str(path),
-            mend="name a file that ends in .html with --to",
+            fix="name a file that ends in .html with --to",
         )
 
 
@@ -206,15 +215,15 @@ def write_page(html: str, path: Path) -> None:
         _replace(path, html.encode("utf-8", "replace"))
     except (FileExistsError, NotADirectoryError):
         raise ExportError(
-            "cannot be written: a file stands where its folder should be",
+            "cannot be written: its folder is a file",
             where=str(path),
-            mend="choose another file with --to",
+            fix="choose another file with --to",
         ) from None
     except OSError as problem:
         raise ExportError(
             f"cannot be written: {problem.strerror or problem}",
             where=str(path),
-            mend="choose another file with --to",
+            fix="choose another file with --to",
         ) from None
 
 
@@ -239,19 +248,29 @@ def _umask() -> int:
     return mask
 
 
-def _history(audience: Audience, past: PastRuns) -> AudienceHistory:
+def _past(folder: Path, audience: str) -> History:
+    """A page can be made whatever is or is not in a folder; it says what could not be read."""
+    try:
+        return read_history(Path(os.path.realpath(folder)), audience, NEWEST)
+    except UsageError as problem:
+        return History([], [BrokenManifest(problem.what, where=str(folder))])
+
+
+def _history(audience: Audience, past: History) -> AudienceHistory:
+    runs = tuple(sorted(past.runs, key=lambda run: run.metadata.started_at))
     kinds = dict.fromkeys(output.audience_type for output in audience.outputs)
-    for run in past.runs:
-        kinds |= dict.fromkeys(run.rows_by_type)
+    for run in runs:
+        kinds |= dict.fromkeys(run.metadata.rows_by_type)
     known = tuple(kinds)
-    last = past.runs[-1] if past.runs else None
     return AudienceHistory(
         audience,
-        past,
+        runs,
+        tuple(past.broken),
+        past.older,
         known,
-        funnel_bars(last.funnel if last else (), known),
-        size_columns(past.runs, known),
-        time_columns(past.runs),
+        funnel_bars(runs[-1].metadata.funnel if runs else (), known),
+        size_columns(runs, known),
+        time_columns(runs),
     )
 
 
@@ -268,7 +287,7 @@ def _rendered(**told: object) -> str:
     )
     environment.filters |= {"source_sql": _source_sql, "compiled_sql": _compiled_sql}
     environment.filters |= {"prose": _prose, "minute": _minute, "duration": _duration}
-    environment.filters |= {"plain": plain}
+    environment.filters |= {"plain": plain, "size": _size, "file_name": _file_name}
     environment.filters |= {
         "model_anchor": lambda name: anchor("model", name),
         "source_anchor": lambda one: anchor("source", one.source_name, one.table),
@@ -333,6 +352,15 @@ def _prose(text: str) -> str:
 
 def _minute(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d %H:%M}"
+
+
+def _size(run: PastRun) -> str:
+    """A run that has not ended has no size yet."""
+    return NOTHING if run.is_unfinished else f"{run.document.audience_size:,}"
+
+
+def _file_name(where: object) -> str:
+    return Path(str(where)).name
 
 
 def _duration(milliseconds: int | None) -> str:

@@ -1,1 +1,3 @@
 """Follows one user through an audience's models and names the step that decided."""
+
+__all__ = ["trace"]

@@ -34,7 +34,8 @@ _LONGEST_CLAUSE = 160
 
 
 def is_rule(compiled: CompiledAudience, model: str, column: str) -> bool:
-    """Whether a column says of its row if it is kept: by its name, or told here or upstream."""
+    """Whether a column is a rule, which keeps its row or not: by its name, or by a reason that the
+    YAML has for it here or upstream."""
     upstream = compiled.graph.upstream(model)
     told = any(
         reason.column == column and reason.model in upstream
@@ -46,9 +47,9 @@ def is_rule(compiled: CompiledAudience, model: str, column: str) -> bool:
 def sentence(
     compiled: CompiledAudience, model: str, column: str | None = None, row: Row | None = None
 ) -> str | None:
-    """What the YAML says of whom a model leaves out, or of a row whose column is not true there.
+    """The YAML's sentence about users whom a model leaves out, or a row whose column is not true.
 
-    None if it says nothing. Raises `ProjectError` at a sentence that cannot be told.
+    None if there is none. Raises `ProjectError` at a sentence that cannot be filled in.
     """
     index = _reason(compiled, model, column)
     if index is None:
@@ -65,9 +66,9 @@ def sentence(
     except Exception as problem:
         at = ("trace", "reasons", index, "says")
         raise ProjectError(
-            f"{says!r} cannot be said: {problem}",
+            f"{says!r} cannot be filled in: {problem}",
             where=compiled.project.audience_location(compiled.audience, *at),
-            mend=f"it may use {', '.join(names)}",
+            fix=f"it may use {', '.join(names)}",
         ) from None
 
 
@@ -82,7 +83,7 @@ def _reason(compiled: CompiledAudience, model: str, column: str | None) -> int |
 
 
 def column_line(compiled: CompiledAudience, model: str, column: str) -> Location:
-    """The line that names a column (`as column`), else the last one that says its name."""
+    """The line that names a column (`as column`), else the last one with its name."""
     found = list(_tokens(compiled, model))
     named = [
         token
@@ -130,7 +131,7 @@ def _filter(compiled: CompiledAudience, model: str) -> list[Token]:
 
 
 def _outer_words(compiled: CompiledAudience, model: str) -> Iterator[Token]:
-    """The words that stand outside all parentheses: those of the final select."""
+    """The words outside all parentheses: those of the final select."""
     depth = 0
     for token in _tokens(compiled, model):
         depth += (token.value == "(") - (token.value == ")")
@@ -171,7 +172,7 @@ def may_miss(compiled: CompiledAudience, model: str, ref: str) -> bool:
 
 
 def _imports(found: list[Token], index: int) -> bool:
-    """Whether a CTE is exactly a select-star from what stands at `index`."""
+    """Whether a CTE is exactly a select-star from the name at `index`."""
     before = [token.value for token in found[max(index - 4, 0) : index]]
     after = [token.value for token in found[index + 1 : index + 2]]
     return before == ["(", "select", "*", "from"] and after == [")"]
@@ -190,7 +191,7 @@ def _joins_left(found: list[Token], index: int) -> bool:
 
 
 def _excludes(found: list[Token], index: int) -> bool:
-    """Whether the subquery that reads what stands at `index` follows `not in` or `not exists`."""
+    """Whether the subquery that reads the name at `index` follows `not in` or `not exists`."""
     depth = 0
     while index > 2 and depth >= 0:
         index -= 1
@@ -199,7 +200,7 @@ def _excludes(found: list[Token], index: int) -> bool:
 
 
 ASKED_OF = 1000
-"""How many of a model's users are looked up to tell if it needs another model's rows."""
+"""How many of a model's users are looked up to find out if it needs another model's rows."""
 
 
 @dataclass(frozen=True)
@@ -245,7 +246,7 @@ class Sightings:
         return bool(users == also_there)
 
     def outside(self, given: Mapping[str, str]) -> dict[str, list[Row]]:
-        """The users' rows of the activity model with its window widened as the YAML says.
+        """The users' rows of the activity model with its window widened as in the YAML.
 
         What it reads is narrowed to these users first, so that no other user's past is read.
         """
@@ -302,10 +303,10 @@ def look(snapshot: Snapshot, users: Sequence[str]) -> Sightings:
     key, activity = compiled.audience.key, compiled.audience.activity_model
     if key not in columns[activity]:
         raise ProjectError(
-            f"the key of audience {compiled.audience.name}, {key!r}, is no column of {activity}",
+            f"the key of audience {compiled.audience.name}, {key!r}, is not a column of {activity}",
             where=compiled.project.audience_location(compiled.audience, "key"),
             looked_at=f"columns: {', '.join(columns[activity])}",
-            mend="name another with key: in the audience's YAML",
+            fix="name another with key: in the audience's YAML",
         )
     keys = _spelled(snapshot, users)
     sightings = Sightings(snapshot, keys, {})
@@ -338,8 +339,8 @@ def _spelled(snapshot: Snapshot, users: Sequence[str]) -> tuple[str, ...]:
                 raise
             raise UsageError(
                 f"the user {user!r} is no {kind}",
-                looked_at=f"{audience.key} of {audience.activity_model} is of that type",
-                mend="give the key as the database has it",
+                looked_at=f"{audience.key} of {audience.activity_model} has this type",
+                fix="give the key as the database has it",
             ) from None
         spelled[text] = None
     return tuple(spelled)
@@ -360,7 +361,7 @@ class ClosedGate:
 
 
 def closed_gates(sightings: Sightings) -> list[ClosedGate]:
-    """Run the tests that gate a run, as it does, after the models are filled."""
+    """Run the tests whose failure keeps files back, as a run does after the models are filled."""
     snapshot, compiled = sightings.snapshot, sightings.compiled
     closed = [
         ClosedGate(result, frozenset())
@@ -376,7 +377,7 @@ def closed_gates(sightings: Sightings) -> list[ClosedGate]:
 
 
 def _failing_keys(sightings: Sightings, test: DataTest) -> frozenset[str]:
-    """The keys that have a row among those that fail. Of a test whose failing rows do not say
+    """The keys that have a row among those that fail. Of a test whose failing rows do not have
     whose they are, each user's rows are tested alone: two users who share a value that must be
     unique are not found so."""
     session, compiled = sightings.snapshot.session, sightings.compiled

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any, Literal
 
+from runner.clock import instant
 from runner.database.snapshot import open_snapshot
 from runner.errors import Location, UsageError
 from runner.project.audience import Output
@@ -19,14 +20,22 @@ from runner.tools.trace.evidence import ClosedGate, Row, Sightings, closed_gates
 
 Fate = Literal["exported", "withheld", "left out", "unknown"]
 
+ROWS_NAMED = 5
+"""Of the rows that a step left out, in a verdict."""
+
 
 @dataclass(frozen=True)
 class Reason:
-    """Why a user or row is left out: the model whose rule says so, the rule's line, in words."""
+    """Why a user or row is left out: the model with the rule, the rule's line, and a sentence."""
 
     model: str
     text: str
     where: Location
+
+    def as_json(self) -> dict[str, Any]:
+        path, line, column = self.where.path, self.where.line, self.where.column
+        place = {"file": path.as_posix(), "line": line, "column": column}
+        return {"model": self.model, "text": self.text, **place}
 
 
 @dataclass(frozen=True)
@@ -43,6 +52,18 @@ class Step:
     choice: Reason | None
     is_supply: bool
 
+    def as_json(self, reasons: Iterable[Reason]) -> dict[str, Any]:
+        """`reasons` are those of the whole trace: the user was lost at the models they name."""
+        return {
+            "model": self.model,
+            "file": self.where.path.as_posix(),
+            "isIn": bool(self.rows),
+            "isWhereLost": any(reason.model == self.model for reason in reasons),
+            "rows": self.rows,
+            "leftOut": self.left_out,
+            "because": self.choice.as_json() if self.choice else None,
+        }
+
 
 @dataclass(frozen=True)
 class OutsideAction:
@@ -52,6 +73,14 @@ class OutsideAction:
     at: datetime
     after: datetime
     until: datetime
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "at": instant(self.at),
+            "countsAfter": instant(self.after),
+            "countsUpTo": instant(self.until),
+            "row": self.row,
+        }
 
 
 @dataclass(frozen=True)
@@ -66,6 +95,17 @@ class Trace:
     steps: list[Step]
     outside: list[OutsideAction]
 
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "exports": [
+                {"audienceType": output.audience_type, "file": output.file}
+                for output in self.exports
+            ],
+            "reasons": [reason.as_json() for reason in self.reasons],
+            "outside": [action.as_json() for action in self.outside],
+            "steps": [step.as_json(self.reasons) for step in self.steps],
+        }
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -73,6 +113,57 @@ class Answer:
 
     compiled: CompiledAudience
     traces: list[Trace]
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything, each row whole."""
+        parameters = self.compiled.parameters
+        window = parameters.window
+        return {
+            "audience": self.compiled.audience.name,
+            "asOf": instant(parameters.as_of),
+            "window": window and {"start": instant(window.start), "end": instant(window.end)},
+            "parameters": {
+                name: value if isinstance(value, bool | int | str) else float(value)
+                for name, value in parameters.values.items()
+            },
+            "key": self.compiled.audience.key,
+            "users": [
+                {"user": trace.user, "fate": trace.fate, "verdict": self.verdict(trace)}
+                | trace.as_json()
+                for trace in self.traces
+            ],
+        }
+
+    def verdict(self, trace: Trace) -> str:
+        """What became of a user, in one sentence with the place of the rule."""
+        audience = self.compiled.audience
+        if trace.fate == "unknown":
+            source = audience.trace.key_source
+            place = f"{source.source}.{source.table}" if source else "the database"
+            return f"unknown: {place} has no such {source.column if source else audience.key}"
+        if trace.fate == "exported":
+            types = (f"exported as {one.audience_type} to {one.file}" for one in trace.exports)
+            return " and ".join(types) + self._outranked(trace)
+        return "not exported: " + "; ".join(f"{one.text} ({one.where})" for one in trace.reasons)
+
+    def _outranked(self, trace: Trace) -> str:
+        """What else the user did, and the rule by which it was left out."""
+        parts = []
+        for step in trace.steps:
+            if step.left_out and step.choice:
+                named = [self.label(row) or "a row" for row in step.left_out[:ROWS_NAMED]]
+                more = len(step.left_out) - ROWS_NAMED
+                rows = ", ".join(named) + (f" and {more} more" if more > 0 else "")
+                parts.append(f"; left out: {rows}: {step.choice.text} ({step.choice.where})")
+        return "".join(parts)
+
+    def label(self, row: Row) -> str:
+        """A row in few words: its kind, as the funnel counts kinds, and its time."""
+        audience = self.compiled.audience
+        kinds = [str(row[step.by]) for step in audience.funnel if step.by in row]
+        at = moment(row.get(audience.trace.time or ""))
+        times = [f"of {instant(at)}"] if at else []
+        return " ".join([*kinds[:1], *times])
 
 
 def moment(value: object) -> datetime | None:
@@ -102,9 +193,11 @@ def trace(
     compiled = compile_audience(project, audience, given, as_of)
     for user in users:
         if not user.strip() or not user.isprintable():
-            raise UsageError(f"the user {user!r} is empty or not printable", mend="give its key")
+            raise UsageError(
+                f"the user {user!r} is empty or not printable", fix="give the key of a user"
+            )
     if not users:
-        raise UsageError("no user is given", mend="give one key or more")
+        raise UsageError("no user is given", fix="give one key or more")
     with open_snapshot(compiled, target) as snapshot:
         tracer = _Tracer(look(snapshot, users), given, unmask=unmask)
         return Answer(snapshot.compiled, [tracer.trace(key) for key in tracer.sightings.keys])
@@ -273,24 +366,24 @@ class _Tracer:
         ]
 
     def _told(self, model: str, column: str, key: str) -> list[Reason]:
-        """What a rule column says of the user's rows, told by the first model that has it."""
+        """Why a rule column is not true for the user's rows, by the first model that has it."""
         upstream = self.compiled.graph.upstream(model)
         having = [one for one in self.sightings.rows if one in upstream]
         having = [one for one in having if any(column in row for row in self._rows(one, key))]
         origin = having[0]
         where = rules.column_line(self.compiled, origin, column)
-        told = []
+        reasons = []
         for teller in having:
             for row in self._rows(teller, key):
                 shown = self._shown(teller, row)
                 sentence = rules.sentence(self.compiled, teller, column, shown)
                 if sentence is not None and row[column] is not True:
-                    told.append(Reason(origin, sentence, where))
-            if told:
+                    reasons.append(Reason(origin, sentence, where))
+            if reasons:
                 break
-        return told or [Reason(origin, f"{column} is not true", where)]
+        return reasons or [Reason(origin, f"{column} is not true", where)]
 
-    # What lies outside the window
+    # What is outside the window
 
     def _actions_outside(self, key: str) -> list[OutsideAction]:
         """The user's rows outside the window, nearest first."""

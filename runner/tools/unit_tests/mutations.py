@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -33,7 +34,7 @@ _BOUNDARIES = CONNECTIVES | CONDITION_STARTS | frozenset({
 
 @dataclass(frozen=True)
 class Code:
-    """Source text and its tokens, each with how deep it lies in parentheses."""
+    """Source text and its tokens, each with its depth in parentheses."""
 
     source: str = field(repr=False)
     tokens: tuple[Token, ...]
@@ -254,7 +255,7 @@ PHRASES = {
     "select distinct": "select",
 }  # fmt: skip
 KEPT = ("not materialized", "is not distinct", "cross join", "select distinct on")
-"""Phrases that begin like one above, but say something else or nothing about the result."""
+"""Phrases that begin like one above, but mean something else or do not change the result."""
 FIRST_ARGUMENT = frozenset({"coalesce", "nullif", "btrim", "trim", "lower", "upper", "round"})
 CLOCK_TYPES = frozenset({"timestamptz", "timestamp", "date"})
 
@@ -473,13 +474,13 @@ class Mutant:
 
 
 def check_mutations(
-    bench: Bench, select: Sequence[str], tell: Callable[[str], None] = lambda _line: None
+    bench: Bench, select: Sequence[str], report: Callable[[str], None] = lambda _line: None
 ) -> list[Mutant]:
     """Change each model, once for each mutation, and run its cases.
 
-    All models, or those that `select` names or whose cases it names. `tell` is given a line of
-    progress for each. Raises `UsageError` if a case fails as things are, `ProjectError` at a case
-    that is wrong.
+    All models, or those that `select` names or whose cases it names. `report` is called with a
+    line of progress for each. Raises `UsageError` if a case fails as things are,
+    `ProjectError` at a case that is wrong.
     """
     chosen = {case.test.model for case in chosen_cases(bench.project, select)}
     found: list[Mutant] = []
@@ -490,7 +491,7 @@ def check_mutations(
         _check_that_all_pass(bench, own)
         made = list(_mutants(bench, model, own))
         noticed = sum(one.outcome in ("noticed", "refused") for one in made)
-        tell(f"{name}: {noticed} of {len(made)} changes noticed by {len(own)} cases")
+        report(f"{name}: {noticed} of {len(made)} changes noticed by {len(own)} cases")
         found += made
     return found
 
@@ -501,7 +502,7 @@ def _check_that_all_pass(bench: Bench, cases: Iterable[UnitCase]) -> None:
             raise UsageError(
                 f"{case.name} does not pass as it is, so it cannot notice a change",
                 where=case.location,
-                mend="see audiences test --unit",
+                fix="run audiences test --unit first",
             )
 
 
@@ -582,3 +583,23 @@ def equivalences(source: str) -> list[Equivalence]:
             found += [Equivalence(number, change, reason) for change, reason in waiting]
             waiting = []
     return found
+
+
+def has_gap(mutants: Sequence[Mutant]) -> bool:
+    """Whether a change went unnoticed that no note explains, or a note explains nothing."""
+    return any(mutant.outcome in ("unnoticed", "stale") for mutant in mutants)
+
+
+def mutants_json(mutants: Sequence[Mutant]) -> dict[str, Any]:
+    return {
+        "success": not has_gap(mutants),
+        "counts": mutant_counts(mutants),
+        "mutations": [mutant.as_json() for mutant in mutants],
+    }
+
+
+def mutant_counts(mutants: Sequence[Mutant]) -> dict[str, int]:
+    counts = Counter(str(mutant.outcome) for mutant in mutants)
+    made = {"made": len(mutants) - counts["stale"]}
+    outcomes = ("noticed", "refused", "equivalent", "unnoticed", "stale")
+    return made | {name: counts[name] for name in outcomes}

@@ -79,9 +79,7 @@ class UnitTestFile(pytest.File):
         from runner.tools.unit_tests.unit_tests import opened_bench
 
         self._stack = ExitStack()
-        target = self._stack.enter_context(
-            demo.resolved(load_target(self.root, None), is_empty=True)
-        )
+        target = self._stack.enter_context(demo.reach(load_target(self.root, None), is_empty=True))
         self.bench = self._stack.enter_context(opened_bench(_project(self.root), target))
 
     def teardown(self) -> None:
@@ -114,10 +112,9 @@ class CaseItem(pytest.Item):
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], *_: Any) -> Any:
         from runner.errors import AudienceError
-        from runner.tools.unit_tests.unit_reports import case_lines
 
         if isinstance(excinfo.value, CaseFailed):
-            return "\n".join(case_lines(excinfo.value.result))
+            return "\n".join(excinfo.value.result.lines())
         if isinstance(excinfo.value, AudienceError):
             return str(excinfo.value)
         return super().repr_failure(excinfo)

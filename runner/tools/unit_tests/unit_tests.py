@@ -39,7 +39,7 @@ _BARE_TYPES = ("integer", "bigint", "smallint", "numeric", "boolean", "real", "d
 
 @dataclass(frozen=True)
 class Changed:
-    """An expected row, and the made one that stands in its place."""
+    """An expected row, and the made one in its place."""
 
     expected: Cells
     made: Cells
@@ -54,7 +54,7 @@ class Differences:
     missing: tuple[Cells, ...]
     extra: tuple[Cells, ...]
     key: tuple[int, ...]
-    """The columns, by index, that tell expected rows apart."""
+    """The columns, by index, that identify each expected row."""
 
     def __bool__(self) -> bool:
         return bool(self.changed or self.missing or self.extra)
@@ -111,7 +111,7 @@ def compare(
 
 
 def _key(expected: Sequence[Cells], width: int) -> tuple[int, ...]:
-    """The fewest leading columns that tell the expected rows apart."""
+    """The fewest leading columns that identify each expected row."""
     for count in range(1, width + 1):
         if len({row[:count] for row in expected}) == len(expected):
             return tuple(range(count))
@@ -197,7 +197,7 @@ def case_parameters(project: Project, case: UnitCase, as_of: datetime) -> Checke
             problem.what,
             where=problem.where or case.location_of(*below),
             looked_at=problem.looked_at,
-            mend=problem.mend,
+            fix=problem.fix,
         ) from None
 
 
@@ -259,7 +259,7 @@ class Catalog:
             raise ProjectError(
                 f"models read each other in a circle: {circle}",
                 where=model.location,
-                mend="let one of them read something else",
+                fix="change one of them so that it reads none of the others",
             )
         self._asking.append(model.name)
         try:
@@ -284,7 +284,7 @@ class Catalog:
                 "select oid::int8 as oid, format_type(oid, -1) as name from pg_type "
                 f"where oid in ({listed})"
             )
-            self._types |= {row.oid: row.name for row in found}
+            self._types |= dict(found)
 
     def _of_source(self, source: Source) -> Columns:
         found = self.session.rows(
@@ -292,7 +292,7 @@ class Catalog:
             f"where attrelid = to_regclass({literal(source.relation)}) "
             "and attnum > 0 and not attisdropped"
         )
-        on_server = {row.name: row.kind for row in found}
+        on_server = dict(found)
         columns = {name: on_server.get(name, declared) for name, declared in source.columns}
         for name, kind in columns.items():
             if kind is None:
@@ -300,7 +300,7 @@ class Catalog:
                     f"the type of {source.source_name}.{source.table}.{name} is not known: the "
                     "server has no such column, and none is declared",
                     where=source.location,
-                    mend="add its data_type",
+                    fix="add its data_type",
                 )
         return {name: kind for name, kind in columns.items() if kind is not None}
 
@@ -330,7 +330,7 @@ class CaseFixtures:
                 raise ProjectError(
                     f"{model.name} does not read {given.input}",
                     where=self.case.location_of("given", index, "input"),
-                    mend=did_you_mean(given.input, known.values()),
+                    fix=did_you_mean(given.input, known.values()),
                 )
 
     def _values(
@@ -352,7 +352,7 @@ def check_columns(row: Row, columns: Columns, owner: str, where: Location) -> No
     for name in row:
         if name not in columns:
             raise ProjectError(
-                f"{owner} has no column {name!r}", where=where, mend=did_you_mean(name, columns)
+                f"{owner} has no column {name!r}", where=where, fix=did_you_mean(name, columns)
             )
 
 
@@ -377,7 +377,7 @@ BAD_VALUES = ("22", "23")
 
 @dataclass(frozen=True)
 class CaseResult:
-    """One case: `error` says why it could not be run, `differences` what it made otherwise."""
+    """One case: `error` is why it could not be run, `differences` where the result differs."""
 
     case: UnitCase
     status: Literal["pass", "fail", "error"]
@@ -398,10 +398,20 @@ class CaseResult:
             "error": str(self.error) if self.error else None,
         }
 
+    def lines(self) -> list[str]:
+        """Where the case is written, its error, and what its model made otherwise."""
+        about = []
+        if self.error:
+            about += [str(self.error), *(self.error.excerpt() or "").splitlines()]
+        if self.differences:
+            about += self.differences.lines()
+        head = f"{self.status:5} {self.case.name}  {self.case.location}"
+        return [head, *(f"      {line}" for line in about)]
+
 
 @dataclass(frozen=True)
 class Bench:
-    """Where cases run: one session, and what it has said about types."""
+    """Where cases run: one session, and the types that it has reported."""
 
     project: Project
     session: Session
@@ -465,6 +475,16 @@ def run_unit_tests(
         return [bench.run(case) for case in cases]
 
 
+def results_json(results: Sequence[CaseResult]) -> dict[str, Any]:
+    counts = Counter(result.status for result in results)
+    return {
+        "success": counts["pass"] == len(results),
+        "counts": {status: counts[status] for status in ("pass", "fail", "error")},
+        "executionTimeMs": round(sum(result.milliseconds for result in results)),
+        "cases": [result.as_json() for result in results],
+    }
+
+
 def chosen_cases(project: Project, select: Iterable[str]) -> list[UnitCase]:
     """Raises `UsageError` for a name that is no case's and no model's with cases."""
     wanted = list(select)
@@ -472,7 +492,7 @@ def chosen_cases(project: Project, select: Iterable[str]) -> list[UnitCase]:
         _check_choice(project, name)
     found = list(selected(project.unit_cases, wanted))
     if not found:
-        raise UsageError("there are no unit tests here", mend="write unit_tests: in a model's YAML")
+        raise UsageError("there are no unit tests here", fix="write unit_tests: in a model's YAML")
     return found
 
 
@@ -480,13 +500,13 @@ def _check_choice(project: Project, name: str) -> None:
     if any(selected(project.unit_cases, [name])):
         return
     if name in project.models:
-        raise UsageError(f"model {name} has no unit test", mend="write one below unit_tests:")
+        raise UsageError(f"model {name} has no unit test", fix="write one below unit_tests:")
     models = {case.test.model for case in project.unit_cases}
     names = models | {case.test.name for case in project.unit_cases}
-    mend = did_you_mean(name.split("::")[-1], names)
-    if not mend.startswith("did"):
-        mend = f"models with cases: {', '.join(sorted(models))}"
-    raise UsageError(f"there is no model or case {name!r}", mend=mend)
+    fix = did_you_mean(name.split("::")[-1], names)
+    if not fix.startswith("did"):
+        fix = f"models with cases: {', '.join(sorted(models))}"
+    raise UsageError(f"there is no model or case {name!r}", fix=fix)
 
 
 def _made(columns: Columns, body: MappedSql) -> MappedSql:
@@ -521,7 +541,7 @@ def _bad_values_named(case: UnitCase) -> Iterator[None]:
         is_ours = isinstance(where, Location) and where.path == case.location.path
         if is_ours and (problem.sqlstate or "").startswith(BAD_VALUES):
             raise ProjectError(
-                problem.what, where=where, mend="give a value of the column's type, or null"
+                problem.what, where=where, fix="give a value of the column's type, or null"
             ) from None
         raise
 
