@@ -1,9 +1,9 @@
 -- One row per action that a living user took in the window.
 with
 
-deleted_users as (
+users as (
 
-    select * from {{ ref('stg_deleted_users') }}
+    select * from {{ ref('stg_users') }}
 
 ),
 
@@ -71,18 +71,16 @@ actions as (
 )
 
 select
-    actions.user_id,
+    users.user_id,
     actions.action_type,
     actions.action_id,
     actions.variant_id,
     actions.created_at
 from actions
--- a miss is a living user
-left join deleted_users on actions.user_id = deleted_users.user_id
+inner join users on actions.user_id = users.user_id
 -- The window is half-open: an action on its start counts, one on its end does not.
 where
-    deleted_users.user_id is null
-    and actions.created_at >= '{{ run_started_at }}'::timestamptz
+    actions.created_at >= '{{ run_started_at }}'::timestamptz
     - interval '1 hour' * ({{ var('lookback_hours') }} - {{ var('cooling_hours') }})
     and actions.created_at < '{{ run_started_at }}'::timestamptz
     - interval '1 hour' * {{ var('cooling_hours') }}
