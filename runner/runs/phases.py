@@ -23,7 +23,6 @@ from runner.project.targets import Target
 from runner.runs import log
 from runner.runs.data_tests import columns_result, evaluate, refuse_failed
 from runner.runs.export import Streamed
-from runner.runs.legacy import run_legacy, without_models
 from runner.runs.locks import Contender
 from runner.runs.publish import Destination, Publication, destination
 from runner.runs.settings import Settings
@@ -73,6 +72,8 @@ def _plan(settings: Settings, project: Project, started_at: datetime) -> Plan:
     """All that can be known and refused before anything is connected to."""
     as_of = settings.as_of or started_at
     if settings.engine == "v1":
+        from runner.runs.legacy import without_models
+
         return Plan(without_models(settings, project, as_of), started_at)
     compiled = compile_audience(project, settings.audience, settings.parameters, as_of)
     plan = Plan(compiled, started_at)
@@ -96,6 +97,8 @@ def _contender(state: RunState) -> Contender:
 def _make(state: RunState, files: Destination, contender: Contender, reach: Reach) -> None:
     """Stage the files, by the engine that was chosen."""
     if isinstance(files, Publication) and state.settings.engine == "v1":
+        from runner.runs.legacy import run_legacy
+
         state.restart()
         run_legacy(state, files.claim, contender.deadline)
         return

@@ -527,7 +527,7 @@ def test_an_audience_without_the_key_says_which_columns_there_are(
         ("time: created_at", "time: createdat", "describes no column 'createdat'"),
         ("widen: {lookback_hours", "widen: {loopback_hours", "has no parameter 'loopback_hours'"),
         ("column: keep_demand", "column: keep_demnd", "describes no column 'keep_demnd'"),
-        ("- model: stg_users\n", "- model: stg_user\n", "there is not a file model 'stg_user'"),
+        ("- model: stg_users\n", "- model: stg_user\n", "there is no model 'stg_user'"),
         ("table: users, column: id}", "table: usrs, column: id}", "there is no source table marketplace.usrs"),
         ("table: users, column: id}", "table: users, column: idd}", "declares no column 'idd'"),
         ("says: the user is deleted", "says: 'the user {{ is'", "is no Jinja"),
