@@ -14,6 +14,15 @@ from tests.support import AS_OF, ROOT
 # The models
 
 
+IMPORT_CTE = re.compile(
+    r"""^\w+\ as\ \(\n\n
+    \ {4}select(\ \*\ |\n(\ {8}\w+,\n)*\ {8}\w+\n\ {4})from\ \{\{\ ref\('\w+'\)\ \}\}\n\n
+    \)""",
+    re.MULTILINE | re.VERBOSE,
+)
+"""All of a model, or columns of a working table that is read for its key."""
+
+
 def sql_files() -> list[Path]:
     return sorted((ROOT / "models").rglob("*.sql"))
 
@@ -30,10 +39,21 @@ def test_a_model_states_its_grain_first_and_is_described(path: Path) -> None:
 def test_sources_are_read_in_staging_only_and_refs_stand_in_import_ctes(path: Path) -> None:
     text = path.read_text()
     is_staging = path.parent.name == "staging"
-    assert bool(re.search(r"\{\{ source\(", text)) is is_staging
-    for line in text.splitlines():
-        if "ref(" in line or "source(" in line:
-            assert re.fullmatch(r"    select \* from \{\{ (ref|source)\(.*\) \}\}", line)
+    assert ("{{ source(" in text) is is_staging
+    if is_staging:
+        assert len(re.findall(r"^from \{\{ source\(.*\) \}\}$", text, re.MULTILINE)) == 1
+    elif path.parent.name == "shared":
+        # a plain select: PostgreSQL does not look into a subquery with a CTE list
+        refs = re.findall(r"(?:from|join) \{\{ ref\('\w+'\) \}\} as \w+$", text, re.MULTILINE)
+        assert len(refs) == text.count("{{ ref(")
+    else:
+        assert len(IMPORT_CTE.findall(text)) == text.count("{{ ref(")
+
+
+@pytest.mark.parametrize("path", sql_files(), ids=lambda path: path.stem)
+def test_what_is_inlined_into_several_models_is_one_plain_select(path: Path) -> None:
+    is_plain = path.parent.name in ("staging", "shared")
+    assert bool(re.search(r"^with$", path.read_text(), re.MULTILINE)) is not is_plain
 
 
 def test_described_columns_are_the_columns_that_models_select() -> None:

@@ -28,7 +28,8 @@ ranked as (
                 created_at desc,
                 variant_id desc,
                 action_id asc
-        ) as action_rank
+        ) as action_rank,
+        max(created_at) over (partition by user_id) as newest_activity_at
     from recent_activity
 
 )
@@ -40,8 +41,8 @@ select
     action_rank,
     action_rank < 2 as is_strongest,
     variant_id,
-    product_name,
-    created_at
+    created_at,
+    newest_activity_at
 from ranked
 -- not "= 1": of that the planner expects one row in two hundred, and plans for a handful
 where

@@ -21,5 +21,4 @@ select
 from enriched
 where
     action_type = 'closet_add'
-    and keep_demand
     and keep_profile

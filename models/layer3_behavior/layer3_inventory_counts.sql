@@ -4,19 +4,16 @@ with
 
 candidates as (
 
-    select * from {{ ref('layer3_candidates') }}
+    select
+        variant_id,
+        action_type
+    from {{ ref('layer3_candidates') }}
 
 ),
 
-inventory_items as (
+open_items as (
 
-    select * from {{ ref('stg_inventory_items') }}
-
-),
-
-users as (
-
-    select * from {{ ref('stg_users') }}
+    select * from {{ ref('shared_open_items') }}
 
 ),
 
@@ -29,9 +26,8 @@ variants_in_play as (
 )
 
 select
-    inventory_items.variant_id,
+    variant_id,
     count(*) as inventory_count
-from inventory_items
-inner join users on inventory_items.user_id = users.user_id
-where inventory_items.variant_id in (select variants_in_play.variant_id from variants_in_play)
-group by inventory_items.variant_id
+from open_items
+where variant_id in (select variants_in_play.variant_id from variants_in_play)
+group by variant_id

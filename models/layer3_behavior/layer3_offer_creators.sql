@@ -21,5 +21,4 @@ select
 from enriched
 where
     action_type = 'offer_created'
-    and keep_demand
     and keep_profile

@@ -55,8 +55,8 @@ select distinct on (user_id)
     action_type,
     action_id,
     variant_id,
-    product_name,
     created_at,
+    newest_activity_at,
     demand_count,
     keep_demand
 from judged

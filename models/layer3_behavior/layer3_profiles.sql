@@ -1,9 +1,12 @@
--- One row per prioritized user: what the push says about them.
+-- One row per user whose action is in demand: what the push says about them.
 with
 
 prioritized as (
 
-    select * from {{ ref('layer3_prioritized') }}
+    select
+        user_id,
+        keep_demand
+    from {{ ref('layer3_prioritized') }}
 
 ),
 
@@ -23,6 +26,14 @@ preferred_size as (
 
     select * from {{ ref('layer3_preferred_size') }}
 
+),
+
+in_demand as (
+
+    select user_id
+    from prioritized
+    where keep_demand
+
 )
 
 select
@@ -35,4 +46,4 @@ from users
 -- a miss means never seen, or no size stated: an empty field in the file
 left join user_activities on users.user_id = user_activities.user_id
 left join preferred_size on users.user_id = preferred_size.user_id
-where users.user_id in (select prioritized.user_id from prioritized)
+where users.user_id in (select in_demand.user_id from in_demand)

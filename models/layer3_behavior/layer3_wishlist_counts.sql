@@ -4,19 +4,16 @@ with
 
 candidates as (
 
-    select * from {{ ref('layer3_candidates') }}
+    select
+        variant_id,
+        action_type
+    from {{ ref('layer3_candidates') }}
 
 ),
 
-wishlist_items as (
+wishes as (
 
-    select * from {{ ref('stg_wishlist_items') }}
-
-),
-
-users as (
-
-    select * from {{ ref('stg_users') }}
+    select * from {{ ref('shared_wishes') }}
 
 ),
 
@@ -29,9 +26,8 @@ variants_in_play as (
 )
 
 select
-    wishlist_items.variant_id,
+    variant_id,
     count(*) as wishlist_count
-from wishlist_items
-inner join users on wishlist_items.user_id = users.user_id
-where wishlist_items.variant_id in (select variants_in_play.variant_id from variants_in_play)
-group by wishlist_items.variant_id
+from wishes
+where variant_id in (select variants_in_play.variant_id from variants_in_play)
+group by variant_id

@@ -1,12 +1,4 @@
 -- One row per attribute value that a user prefers.
-with
-
-attribute_preferences as (
-
-    select * from {{ source('marketplace', 'attribute_preferences') }}
-
-)
-
 select
     ---------- ids
     id as attribute_preference_id,
@@ -14,5 +6,5 @@ select
     attribute_id,
     attribute_value_id
 
-from attribute_preferences
+from {{ source('marketplace', 'attribute_preferences') }}
 where preferred

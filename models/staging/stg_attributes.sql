@@ -1,12 +1,4 @@
 -- One row per attribute that users can have preferences for (mens_size, brand).
-with
-
-attributes as (
-
-    select * from {{ source('marketplace', 'attributes') }}
-
-)
-
 select
     ---------- ids
     id as attribute_id,
@@ -14,4 +6,4 @@ select
     ---------- text
     name as attribute_name
 
-from attributes
+from {{ source('marketplace', 'attributes') }}

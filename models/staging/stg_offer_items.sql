@@ -1,16 +1,11 @@
 -- One row per shoe in an offer, deleted or not, from either side.
-with
-
-offer_items as (
-
-    select * from {{ source('marketplace', 'offer_items') }}
-
-)
-
 select
     ---------- ids
     id as offer_item_id,
     offer_id,
-    product_variant_id as variant_id
+    product_variant_id as variant_id,
 
-from offer_items
+    ---------- text
+    offer_item_owner  -- CREATOR gives the shoe, RECEIVER is asked for it
+
+from {{ source('marketplace', 'offer_items') }}

@@ -1,18 +1,16 @@
 -- One row per offer, of any status, deleted or not: making it was the action.
-with
-
-offers as (
-
-    select * from {{ source('marketplace', 'offers') }}
-
-)
-
 select
     ---------- ids
     id as offer_id,
     creator_user_id,
 
+    ---------- text
+    offer_status,
+
+    ---------- booleans
+    deleted_at <> 0 as is_deleted,  -- 0 = never deleted
+
     ---------- timestamps
     created_at
 
-from offers
+from {{ source('marketplace', 'offers') }}

@@ -1,12 +1,4 @@
 -- One row per product variant, deleted ones included: what a user did with it still happened.
-with
-
-product_variants as (
-
-    select * from {{ source('marketplace', 'product_variants') }}
-
-)
-
 select
     ---------- ids
     id as variant_id,
@@ -15,4 +7,4 @@ select
     ---------- text
     index_cache
 
-from product_variants
+from {{ source('marketplace', 'product_variants') }}

@@ -1,12 +1,4 @@
 -- One row per product, deleted ones included: what a user did with it still happened.
-with
-
-products as (
-
-    select * from {{ source('marketplace', 'products') }}
-
-)
-
 select
     ---------- ids
     id as product_id,
@@ -14,4 +6,4 @@ select
     ---------- text
     name as product_name
 
-from products
+from {{ source('marketplace', 'products') }}

@@ -1,20 +1,16 @@
 -- One row per living user.
-with
-
-users as (
-
-    select * from {{ source('marketplace', 'users') }}
-
-)
-
 select
     ---------- ids
     id as user_id,
 
     ---------- text
     username::text as username,
-    first_name::text as first_name
+    first_name::text as first_name,
+    bio::text as bio,
 
-from users
+    ---------- timestamps
+    created_at
+
+from {{ source('marketplace', 'users') }}
 -- 0 = never deleted
 where deleted_at = 0

@@ -1,12 +1,4 @@
 -- One row per shoe on a user's wishlist.
-with
-
-wishlist_items as (
-
-    select * from {{ source('marketplace', 'wishlist_items') }}
-
-)
-
 select
     ---------- ids
     id as wishlist_item_id,
@@ -16,6 +8,6 @@ select
     ---------- timestamps
     created_at
 
-from wishlist_items
+from {{ source('marketplace', 'wishlist_items') }}
 -- 0 = never deleted
 where deleted_at = 0

@@ -76,12 +76,17 @@ class CompiledAudience:
         if not upstream:
             return sql
         pieces: list[str | MappedSql] = []
-        inner_models = [(self._model(one), self._narrowed(one, conditions)) for one in upstream]
-        for inner, inner_sql in [*inner_models, (model, sql)]:
+        for name in upstream:
+            inner = self._model(name)
+            how = "materialized" if name in self.graph.tables else "not materialized"
             pieces.append(",\n\n" if pieces else "with\n\n")
-            how = "materialized" if inner.name in self.graph.tables else "not materialized"
-            pieces += [f"{inner.cte_name} as {how} (\n\n", inner_sql, "\n\n)"]
-        return joined(*pieces, f"\n\nselect * from {model.cte_name}")
+            pieces += [
+                f"{inner.cte_name} as {how} (\n\n",
+                self._narrowed(name, conditions),
+                "\n\n)",
+            ]
+        # not one more CTE: PostgreSQL would keep a copy of all its rows
+        return joined(*pieces, "\n\nselect * from (\n\n", sql, f"\n\n) as {model.cte_name}")
 
     def relation(self, read: Model | Source) -> str:
         """How SQL of this run names a model or source: its temp table, its CTE, its own name."""

@@ -96,14 +96,14 @@ YAML_ERRORS = [
     ("sources.yml", "version: 2", "version: 3", "version", 0),
     ("sources.yml", "    schema: public", "    schema: public\n    schema: other", "twice", 1),
     ("sources.yml", "sources:", "sources: [", "not YAML", 1),
-    ("layer3_behavior/layer3_behavior.yml", "default: 48", "default: [48]", "default", 0),
-    ("layer3_behavior/layer3_behavior.yml", "default: 48", "default: 0", "lookback_hours must be", 0),
-    ("layer3_behavior/layer3_behavior.yml", "model: layer3_offer_creators", "model: layer3_offers", "did you mean", 0),
-    ("layer3_behavior/layer3_behavior.yml", "          - firstName\n", "          - first_name\n", "describes no column 'first_name'; did you mean firstName", -3),
-    ("layer3_behavior/layer3_behavior.yml", "[newest_activity_at desc, user_id]", "[newest_activity_at; drop]", "not a column name", 0),
-    ("layer3_behavior/layer3_behavior.yml", "must: lookback_hours >", "must: lookback >", "cannot be evaluated", 0),
-    ("layer3_behavior/layer3_behavior.yml", "  - name: layer3_profiles", "  - name: layer3_profile", "no file layer3_profile.sql", 0),
-    ("layer3_behavior/layer3_behavior.yml", "file: recent-offer-creators", "file: ../recent", "file", 0),
+    ("layer3_behavior/audience.yml", "default: 48", "default: [48]", "default", 0),
+    ("layer3_behavior/audience.yml", "default: 48", "default: 0", "lookback_hours must be", 0),
+    ("layer3_behavior/audience.yml", "model: layer3_offer_creators", "model: layer3_offers", "did you mean", 0),
+    ("layer3_behavior/audience.yml", "          - firstName\n", "          - first_name\n", "describes no column 'first_name'; did you mean firstName", -3),
+    ("layer3_behavior/audience.yml", "[newest_activity_at desc, user_id]", "[newest_activity_at; drop]", "not a column name", 0),
+    ("layer3_behavior/audience.yml", "must: lookback_hours >", "must: lookback >", "cannot be evaluated", 0),
+    ("layer3_behavior/models.yml", "  - name: layer3_profiles", "  - name: layer3_profile", "no file layer3_profile.sql", 0),
+    ("layer3_behavior/audience.yml", "file: recent-offer-creators", "file: ../recent", "file", 0),
 ]  # fmt: skip
 
 
@@ -214,7 +214,7 @@ def test_a_missing_source_column_names_the_staging_models_line(
     database.execute("alter table users rename first_name to given_name")
     code, error = invoke("layer3-behavior")
     assert code == 1
-    assert "models/staging/stg_users.sql:16" in error
+    assert "models/staging/stg_users.sql:8" in error
     assert 'column "first_name" does not exist' in error
 
 

@@ -345,7 +345,7 @@ def test_each_failed_type_is_told(database: Database, tmp_path: Path) -> None:
 
 # Configuration that would do nothing, or harm
 
-LAYER3 = "layer3_behavior/layer3_behavior.yml"
+LAYER3 = "layer3_behavior/audience.yml"
 
 
 @pytest.mark.parametrize(
@@ -353,7 +353,7 @@ LAYER3 = "layer3_behavior/layer3_behavior.yml"
     [
         ("        usersize: \"13\"\n", "        usersize: \"13\"\n        colour: red\n", "not a column of any"),
         ("      - name: cooling_hours\n", "      - name: lookback_hours\n", "two parameters"),
-        ("[a-z][a-z0-9_]{0,62}", "[a-z", "not a regular expression"),
+        ("[a-z][a-z0-9_]{0,62}", "[a-z", "is not a regular expression"),
         ("above: 0", "above: .nan", "finite"),
         ("        username: beems\n", "", "must name column 'username' once"),
         ("        data_tests: [unique, not_null]\n", "        data_tests: [uniqe]\n", "did you mean unique"),
@@ -374,8 +374,8 @@ def test_yaml_that_does_nothing_is_refused(
     tmp_path: Path, old: str, new: str, message: str
 ) -> None:
     project = shipped_project(tmp_path)
-    path = project / "models" / LAYER3
-    assert old in path.read_text()
+    folder = (project / "models" / LAYER3).parent
+    path = next(path for path in sorted(folder.glob("*.yml")) if old in path.read_text())
     path.write_text(path.read_text().replace(old, new, 1))
     with pytest.raises(ProjectError, match=message):
         load_project(project)

@@ -90,7 +90,7 @@ def test_psql_takes_a_script_whose_final_models_are_inlined(
 def test_one_model_is_a_stand_alone_select(golden: Database) -> None:
     select = compile_model(load_project(ROOT), "layer3-behavior", "layer3_enriched", {}, AS_OF)
     assert "pg_temp" not in select.text
-    assert golden.value(f"select count(*) from ({select.text}\n) as enriched") == 323
+    assert golden.value(f"select count(*) from ({select.text}\n) as enriched") == 216
 
 
 def test_a_model_of_another_audience_is_unknown() -> None:

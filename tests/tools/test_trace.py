@@ -539,7 +539,7 @@ def test_what_trace_names_must_be_there(
     tmp_path: Path, was: str, becomes: str, message: str
 ) -> None:
     project = shipped_project(tmp_path)
-    path = project / "models/layer3_behavior/layer3_behavior.yml"
+    path = project / "models/layer3_behavior/audience.yml"
     assert path.read_text().count(was) == 1
     path.write_text(path.read_text().replace(was, becomes))
     with pytest.raises(ProjectError, match=r"layer3_behavior\.yml:") as caught:
@@ -553,12 +553,12 @@ def test_a_window_that_cannot_be_widened_so_is_an_error_at_its_line(
     user = market.user()
     market.load(database)
     project = shipped_project(tmp_path)
-    path = project / "models/layer3_behavior/layer3_behavior.yml"
+    path = project / "models/layer3_behavior/audience.yml"
     path.write_text(path.read_text().replace("87600, cooling_hours: 0}", "1, cooling_hours: 2}"))
     line = line_of(path, "widen: ")
     with pytest.raises(ProjectError, match=r"widen: the window from .* is empty") as caught:
         ask(database, user, project=project)
-    assert f"layer3_behavior.yml:{line}" in str(caught.value)
+    assert f"audience.yml:{line}" in str(caught.value)
 
 
 def test_a_sentence_that_cannot_be_said_is_an_error_at_its_line(
@@ -568,12 +568,12 @@ def test_a_sentence_that_cannot_be_said_is_an_error_at_its_line(
     market.closet(user, market.variant(), hours_ago(20))
     market.load(database)
     project = shipped_project(tmp_path)
-    path = project / "models/layer3_behavior/layer3_behavior.yml"
+    path = project / "models/layer3_behavior/audience.yml"
     path.write_text(path.read_text().replace("row.demand_count", "row.demand"))
     line = line_of(path, "column: keep_demand") + 1
     with pytest.raises(ProjectError, match=r"cannot be filled in: .*'demand'") as caught:
         ask(database, user, project=project)
-    assert f"layer3_behavior.yml:{line}" in str(caught.value)
+    assert f"audience.yml:{line}" in str(caught.value)
 
 
 def test_the_command_answers_with_exit_code_0_whatever_the_fate(
@@ -660,7 +660,7 @@ def test_a_user_whose_row_fails_a_data_test_is_told_so(
     market.wish(elsewhere, market.shoe, hours_ago(20))
     market.load(database)
     project = shipped_project(tmp_path)
-    path = project / "models/layer3_behavior/layer3_behavior.yml"
+    path = project / "models/layer3_behavior/audience.yml"
     head, tail = path.read_text().split("  - name: layer3_closet_adders\n")
     tested = "      - name: relevant_variant_size\n        data_tests: [{accepted_values: {arguments: {values: [Unknown]}}}]\n"
     tail = tail.replace(
@@ -670,7 +670,7 @@ def test_a_user_whose_row_fails_a_data_test_is_told_so(
     line = line_of(path, "arguments: {values: [Unknown]}")
     answer = ask(database, failing, other, elsewhere, project=project)
     name = "accepted_values_layer3_closet_adders_relevant_variant_size"
-    place = f"closet_add is not published (models/layer3_behavior/layer3_behavior.yml:{line}"
+    place = f"closet_add is not published (models/layer3_behavior/audience.yml:{line}"
     own, others, exported = told(answer)
     assert own.startswith(
         f"not exported: failed data test {name}: 1 failing row of layer3_closet_adders, "
