@@ -144,8 +144,13 @@ def evaluate(
 
     Raises `DatabaseError` at the line of the test that the server refuses.
     """
-    counts = session.rows(count_all(compiled, tests), tests[0].location)
-    return [_judged(test, count) for test, (_, count) in zip(tests, sorted(counts), strict=True)]
+    return judged(tests, session.rows(count_all(compiled, tests), tests[0].location))
+
+
+def judged(tests: Sequence[DataTest], counts: Iterable[tuple[object, int]]) -> list[DataTestResult]:
+    """What tests found, given a row for each: its place among them, and the failures."""
+    failures = {int(str(place)): count for place, count in counts}
+    return [_judged(test, failures[place]) for place, test in enumerate(tests)]
 
 
 def _judged(test: DataTest, failures: int, *, error: str | None = None) -> DataTestResult:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from operator import attrgetter
@@ -22,15 +22,16 @@ from runner.project.nodes import Project
 from runner.project.secrets import hide
 from runner.project.targets import Target
 from runner.runs import log
-from runner.runs.data_tests import columns_result, evaluate, refuse_failed
+from runner.runs.data_tests import columns_result, judged, refuse_failed
 from runner.runs.export import Streamed
 from runner.runs.locks import Contender
 from runner.runs.publish import Destination, Publication, destination
 from runner.runs.settings import Settings
 from runner.runs.size_guards import judge, refuse
 from runner.runs.state import RunState
+from runner.runs.steps import OneByOne, Steps, WholeFailed, in_one_statement
 from runner.sql.compile import compile_audience
-from runner.sql.plan import READ_ONLY, SNAPSHOT, Plan, Step, copied
+from runner.sql.plan import READ_ONLY, SNAPSHOT, Plan, Step
 
 
 def run(
@@ -158,42 +159,61 @@ def _prepare(state: RunState, session: Session) -> Sources:
 
 
 def _read(state: RunState, session: Session, files: Destination) -> None:
+    """Everything that the snapshot is asked for."""
+    if state.compiled.can_build:
+        _follow(state, state.plan.steps, OneByOne(session), files)
+        return
+    while True:
+        types = frozenset(state.alive)
+        try:
+            with in_one_statement(session, state.plan, types) as steps:
+                _follow(state, state.plan.steps_of(types), steps, files)
+        except WholeFailed as failure:
+            if failure.problem.is_transient:
+                raise failure.problem from None
+            with state.guarded(state.plan.types_at(failure.problem.where)):
+                raise failure.problem from None
+        if types == frozenset(state.alive) or not state.has_activity:
+            return
+        # what is left once more: the types that fail were part of the test across files
+        state.begin_again()
+        files.discard()
+
+
+def _follow(state: RunState, planned: Iterable[Step], steps: Steps, files: Destination) -> None:
     """Working tables, counts, data tests and files, until there turns out to be no activity."""
-    for planned in state.plan.steps:
-        if not state.needs(planned.types):
+    for step in planned:
+        if not state.needs(step.types):
             continue
-        step = planned
         if step.is_across_files and len(state.outputs) < len(step.types):
+            if steps.savepoints is None:
+                return
             if len(state.outputs) == 1:
                 continue
             step = state.plan.across_files(state.outputs)
-        with state.guarded(step.types, session):
-            rows = _do(state, session, files, step)
+        with state.guarded(step.types, steps.savepoints):
+            rows = _do(state, steps, files, step)
             if step.is_activity and not rows:
                 state.has_activity = False
                 return
 
 
-def _do(state: RunState, session: Session, files: Destination, step: Step) -> int | None:
+def _do(state: RunState, steps: Steps, files: Destination, step: Step) -> int | None:
     """One step of the plan; its rows, if it counts any."""
     match step.kind:
         case "table":
-            return state.timed(step.name, "table", lambda: _fill(session, step), rows=int)
+            return state.timed(step.name, "table", lambda: steps.fill(step), rows=int)
         case "count":
-            return state.timed(step.name, "count", lambda: _count(state, session, step), rows=int)
+            return state.timed(step.name, "count", lambda: _count(state, steps, step), rows=int)
         case "tests":
-            state.timed(step.name, "tests", lambda: _test(state, session, step))
+            state.timed(step.name, "tests", lambda: _test(state, steps, step))
         case "file" | "test_file":
-            _export(state, session, files, step, step.kind)
+            _export(state, steps, files, step, step.kind)
     return None
 
 
-def _fill(session: Session, step: Step) -> int:
-    return session.execute_together([(sql, step.location) for sql in step.statements])[0]
-
-
-def _count(state: RunState, session: Session, step: Step) -> int:
-    counts = session.rows(step.sql, step.location)
+def _count(state: RunState, steps: Steps, step: Step) -> int:
+    counts = steps.rows(step)
     total: int = sum(count for _, count in counts)
     if step.is_funnel:
         by_kind = {str(kind): count for kind, count in counts if kind is not None}
@@ -201,8 +221,8 @@ def _count(state: RunState, session: Session, step: Step) -> int:
     return total
 
 
-def _test(state: RunState, session: Session, step: Step) -> None:
-    _note_tests(state, evaluate(session, state.compiled, step.tests))
+def _test(state: RunState, steps: Steps, step: Step) -> None:
+    _note_tests(state, judged(step.tests, steps.rows(step)))
 
 
 def _note_tests(state: RunState, results: list[DataTestResult]) -> None:
@@ -214,7 +234,7 @@ def _note_tests(state: RunState, results: list[DataTestResult]) -> None:
 
 def _export(
     state: RunState,
-    session: Session,
+    steps: Steps,
     files: Destination,
     step: Step,
     kind: Literal["file", "test_file"],
@@ -224,7 +244,7 @@ def _export(
     crlf = state.compiled.audience.line_ending == "crlf"
 
     def stream() -> Streamed:
-        with session.copy(copied(step.sql), step.location) as blocks:
+        with steps.stream(step) as blocks:
             return files.store(step.name, blocks, crlf=crlf)
 
     streamed = state.timed(step.name, kind, stream, rows=attrgetter("rows"))

@@ -41,6 +41,9 @@ class Destination(Protocol):
     def begin_attempt(self, session: Session, contender: Contender) -> None:
         """Drop what a former attempt left, and take the database's lock."""
 
+    def discard(self) -> None:
+        """Drop the files that were stored."""
+
     def store(self, name: str, blocks: Iterable[Buffer], *, crlf: bool) -> Streamed:
         """Take a file's bytes from a stream."""
 
@@ -62,6 +65,9 @@ class DryRun:
         return nullcontext()
 
     def begin_attempt(self, _session: Session, _contender: Contender) -> None:
+        pass
+
+    def discard(self) -> None:
         pass
 
     def store(self, _name: str, blocks: Iterable[Buffer], *, crlf: bool) -> Streamed:
@@ -112,8 +118,11 @@ class Publication:
         except ExportError as problem:
             log.trouble("the manifest does not contain how the run ended", problem)
 
-    def begin_attempt(self, session: Session, contender: Contender) -> None:
+    def discard(self) -> None:
         self.claim.discard()
+
+    def begin_attempt(self, session: Session, contender: Contender) -> None:
+        self.discard()
         lock_database(session, contender)
 
     def store(self, name: str, blocks: Iterable[Buffer], *, crlf: bool) -> Streamed:

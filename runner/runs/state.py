@@ -100,16 +100,16 @@ class RunState:
         self.working_tables = None
         self.has_activity = True
         self.alive = [output.audience_type for output in self.compiled.audience.outputs]
-        for done in (
-            self.steps,
-            self.funnel,
-            self.files,
-            self.failures,
-            self.data_tests,
-            self.size_guards,
-        ):
-            done.clear()
+        self.failures.clear()
+        self.data_tests.clear()
+        self.steps.clear()
+        self.begin_again()
         self.attempts.append(Attempt(started_at=datetime.now(UTC)))
+
+    def begin_again(self) -> None:
+        """Drop the counts and files so far; the types that failed stay failed."""
+        for made in (self.funnel, self.files, self.size_guards):
+            made.clear()
 
     def use(self, server: Server) -> None:
         """Take the plan that fits this server: with temp tables, or without."""

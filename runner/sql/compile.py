@@ -19,13 +19,18 @@ from runner.sql.source_map import MappedSql, joined
 
 @dataclass(frozen=True)
 class CompiledAudience:
-    """One audience with checked parameters. `can_build` is false where no temp table may be."""
+    """One audience with checked parameters. `can_build` is false where no temp table may be.
+
+    `is_shared`: its models are in one list of CTEs before whatever reads them, so that a select of
+    their rows does not bring them along.
+    """
 
     project: Project
     audience: Audience
     parameters: CheckedParameters
     graph: Graph
     can_build: bool = True
+    is_shared: bool = False
 
     @cached_property
     def tables(self) -> tuple[str, ...]:
@@ -73,20 +78,24 @@ class CompiledAudience:
     ) -> MappedSql:
         """The select of a model or singular test behind the models that are inlined into it."""
         upstream = self.graph.inlined_for(refs, self.tables)
-        if not upstream:
+        if not upstream or self.is_shared:
             return sql
+        ctes = self._ctes(upstream, conditions)
+        # not one more CTE: PostgreSQL would keep a copy of all its rows
+        return joined(ctes, "\n\nselect * from (\n\n", sql, f"\n\n) as {model.cte_name}")
+
+    def all_ctes(self) -> MappedSql:
+        """Every model as a CTE, for one statement in which many selects read them."""
+        return self._ctes(self.graph.models)
+
+    def _ctes(self, names: Iterable[str], conditions: Mapping[str, str] | None = None) -> MappedSql:
         pieces: list[str | MappedSql] = []
-        for name in upstream:
-            inner = self._model(name)
+        for name in names:
             how = "materialized" if name in self.graph.tables else "not materialized"
             pieces.append(",\n\n" if pieces else "with\n\n")
-            pieces += [
-                f"{inner.cte_name} as {how} (\n\n",
-                self._narrowed(name, conditions),
-                "\n\n)",
-            ]
-        # not one more CTE: PostgreSQL would keep a copy of all its rows
-        return joined(*pieces, "\n\nselect * from (\n\n", sql, f"\n\n) as {model.cte_name}")
+            pieces += [f"{self._model(name).cte_name} as {how} (\n\n"]
+            pieces += [self._narrowed(name, conditions), "\n\n)"]
+        return joined(*pieces)
 
     def relation(self, read: Model | Source) -> str:
         """How SQL of this run names a model or source: its temp table, its CTE, its own name."""
@@ -104,6 +113,8 @@ class CompiledAudience:
         """A select of a model's rows, from its temp table if it is built."""
         if name in self.tables:
             return MappedSql(f"select * from {self._model(name).temp_relation}")
+        if self.is_shared:
+            return MappedSql(f"select * from {self._model(name).cte_name}")
         return joined("\n", self.select(name), "\n")
 
     @cached_property

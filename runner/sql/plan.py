@@ -7,7 +7,7 @@ models for other commands takes some of its steps.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Literal
@@ -27,7 +27,7 @@ from runner.sql.data_tests import (
 )
 from runner.sql.source_map import MappedSql, joined
 
-StepKind = Literal["create", "probe", "table", "count", "tests", "file", "test_file"]
+StepKind = Literal["create", "probe", "table", "count", "tests", "file", "test_file", "whole"]
 
 SNAPSHOT = "begin isolation level repeatable read, read only"
 READ_ONLY = "set transaction read only"
@@ -62,6 +62,11 @@ class Step:
     is_across_files: bool = False
 
     @property
+    def width(self) -> int:
+        """How many columns the rows of a count, of tests or of a file have."""
+        return len(self.output.columns) if self.output else 2
+
+    @property
     def statements(self) -> tuple[MappedSql, ...]:
         """What is sent for the step, the one whose rows count first."""
         return (self.sql, self.follow_up) if self.follow_up else (self.sql,)
@@ -69,7 +74,7 @@ class Step:
     @property
     def label(self) -> str:
         """The step's kind and name, for people. A file's is without the time of a run."""
-        if self.kind == "tests":
+        if self.kind in ("tests", "whole"):
             return self.name
         return f"{self.kind.replace('_', ' ')}: {self.output.file if self.output else self.name}"
 
@@ -127,6 +132,56 @@ class Plan:
             *self._tests(),
             *self._files(),
         )
+
+    @cached_property
+    def sent(self) -> tuple[Step, ...]:
+        """The steps as they are sent: one by one, or all in one statement without temp tables."""
+        return self.steps if self.compiled.can_build else (self.whole(self._types),)
+
+    def whole(self, types: frozenset[str]) -> Step:
+        """All steps that these types need, in one statement that computes each model once.
+
+        Its rows are text: the number of the step in `steps_of(types)`, the number of the row, and
+        the step's columns, as many as the widest step has. A file's row 0 is its header.
+        """
+        compiled = replace(self.compiled, is_shared=True)
+        steps = Plan(compiled, self.started_at).steps_of(types)
+        width = max(step.width for step in steps)
+        pieces: list[str | MappedSql] = []
+        for number, step in enumerate(steps):
+            columns = [f"c{place}" for place in range(step.width)]
+            texts = [f"{column}::text" for column in columns] + ["null"] * (width - step.width)
+            pieces.append("\nunion all\n" if pieces else "")
+            if step.output is not None:
+                names = [literal(name) for name in step.output.columns]
+                header = ", ".join(names + ["null"] * (width - step.width))
+                pieces.append(f"select {number}, 0, {header}\nunion all\n")
+            pieces += [
+                f"select {number}, row_number() over (), {', '.join(texts)} from (",
+                step.sql,
+                f"\n) as step_{number} ({', '.join(columns)})",
+            ]
+        select = joined(compiled.all_ctes(), "\n\n", *pieces, "\norder by 1, 2")
+        where = self.compiled.project.audience_location(self.compiled.audience)
+        return Step("whole", "all steps in one statement", select, where, types)
+
+    def steps_of(self, types: frozenset[str]) -> tuple[Step, ...]:
+        """The steps that these types need; the test across files is one of these files alone."""
+        outputs = [one for one in self.compiled.audience.outputs if one.audience_type in types]
+        steps = [step for step in self.steps if not step.types.isdisjoint(types)]
+        return tuple(
+            self.across_files(tuple(outputs)) if step.is_across_files else step
+            for step in steps
+            if not step.is_across_files or len(outputs) > 1
+        )
+
+    def types_at(self, where: Location | str | None) -> frozenset[str]:
+        """The types that fail if a statement fails at this place: all, if it is in no model."""
+        models = self.compiled.graph.models.values()
+        for rendered in models:
+            if isinstance(where, Location) and rendered.model.path == where.path:
+                return self._of_model(rendered.model.name)[1]
+        return self._types
 
     @cached_property
     def sources(self) -> tuple[Source, ...]:
@@ -239,9 +294,10 @@ class Plan:
             yield Step("test_file", name, row, *where, output=output)
 
 
-def copied(select: MappedSql) -> MappedSql:
-    """The statement that streams a file's rows as CSV."""
-    return joined("copy (", select, f") to stdout with ({COPY_OPTIONS})")
+def copied(step: Step) -> MappedSql:
+    """The statement that streams a step's rows as CSV; those of a file with a header."""
+    options = COPY_OPTIONS if step.output else COPY_OPTIONS.replace("true", "false")
+    return joined("copy (", step.sql, f") to stdout with ({options})")
 
 
 def _create(compiled: CompiledAudience, name: str) -> MappedSql:

@@ -84,7 +84,7 @@ def _step(plan: Plan, step: Step) -> Iterator[str]:
 
 def _file(step: Step) -> str:
     if "\n" in step.sql.text:  # \copy takes one line only
-        return f"\n{copied(step.sql).text}\n\\g {step.name}"
+        return f"\n{copied(step).text}\n\\g {step.name}"
     return f"\n\\copy ({step.sql.text}) to '{step.name}' with ({COPY_OPTIONS})"
 
 

@@ -107,19 +107,17 @@ def test_without_analyze_nothing_is_executed_and_nothing_counted(
     assert costs == sorted(costs, reverse=True)
 
 
-def test_where_no_temp_table_may_be_made_the_inlined_statements_are_explained(
+def test_where_no_temp_table_may_be_made_the_one_statement_is_explained(
     golden: Database, role: str
 ) -> None:
     golden.execute(f"grant select on all tables in schema public to {role}")
     name = golden.value("select current_database()")
     golden.execute(f'revoke temp on database "{name}" from public')
-    plain = {step.label: plan.source.rows for step, plan in explained(golden).steps}
     made = explained(golden, target=golden.target(user=role, password="reader secret"))
-    rows = {step.label: plan.source.rows for step, plan in made.steps}
     assert made.working_tables == "inlined (no TEMP privilege)"
-    assert not [name for name in rows if name.startswith("table: ")]
-    assert rows["count: layer3_recent_activity"] == 1
-    assert rows["file: recent-closet-adders"] == plain["file: recent-closet-adders"] > 100
+    ((step, plan),) = made.steps
+    assert step.label == "all steps in one statement"
+    assert plan.source.rows > 216  # a row for each user in a file, and a few more
 
 
 def test_with_citus_every_plan_is_rolled_back_and_the_tables_are_filled_all_the_same(

@@ -77,7 +77,7 @@ def explain(
     compiled = compile_audience(project, audience, parameters or {}, as_of)
     with reach(target) as reached, open_snapshot(compiled, reached) as snapshot:
         explained = [
-            (step, _explained(snapshot, step, analyze=analyze)) for step in snapshot.plan.steps
+            (step, _explained(snapshot, step, analyze=analyze)) for step in snapshot.plan.sent
         ]
         advice = advise(snapshot, [(step.label, plan) for step, plan in explained])
         server = snapshot.session.server()
