@@ -22,7 +22,8 @@ RESET = struct.pack("ii", 1, 0)
 class Proxy:
     """Listens on a free port of 127.0.0.1 and forwards to a socket file.
 
-    The `fault` strikes once, when `at` pieces of data have come from clients in all: `reset` and
+    The `fault` strikes once, when `at` pieces of data have come from clients in all, or with the
+    first piece that contains `on` (statements may come in one piece or in several): `reset` and
     `close` end both sides, `half` ends the client's side only, `freeze` forwards nothing more on
     this connection. `latency` delays each piece by `seconds`, from the beginning. `then` is called
     when the fault strikes.
@@ -31,6 +32,7 @@ class Proxy:
     server: str
     fault: Fault = "none"
     at: int = 0
+    on: bytes | None = None
     seconds: float = 0.0
     then: Callable[[], None] | None = None
     pieces: int = 0
@@ -92,7 +94,8 @@ class Proxy:
         with self.guard:
             self.pieces += 1
             self.sent.append(data)
-            is_time = not self.has_struck and self.fault != "none" and self.pieces >= self.at > 0
+            is_due = self.on in data if self.on else self.pieces >= self.at > 0
+            is_time = not self.has_struck and self.fault != "none" and is_due
             self.has_struck = self.has_struck or is_time
             return is_time
 

@@ -12,6 +12,7 @@ import io
 import json
 import os
 import select
+import signal
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ParamSpec, TextIO
@@ -28,6 +29,37 @@ P = ParamSpec("P")
 
 class Terminated(SystemExit):
     """SIGTERM or SIGHUP. For a SystemExit the driver cancels the running statement."""
+
+
+class Signals:
+    """What SIGINT, SIGTERM and SIGHUP do to the process: they end it, until they are ignored."""
+
+    are_ignored = False
+
+    def handle(self, number: int, _frame: object) -> None:
+        if self.are_ignored:
+            return
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
+        signal.signal(number, signal.SIG_IGN)
+        raise Terminated(128 + number)
+
+
+_signals = Signals()
+
+
+def handle_signals() -> None:
+    """Handle the signals that end a process. SIGINT stays ignored if the parent ignores it."""
+    numbers = [signal.SIGTERM, signal.SIGHUP]
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        numbers.append(signal.SIGINT)
+    for number in numbers:
+        signal.signal(number, _signals.handle)
+
+
+def ignore_signals() -> None:
+    """Ignore them until the process ends: its work is done, and its exit code is known."""
+    _signals.are_ignored = True
 
 
 class OutputFile(io.FileIO):

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import psycopg
-import sqlalchemy
 
 from runner.errors import ConnectionLost, DatabaseError, Location
 from runner.project.secrets import redacted, redacted_quotation
@@ -163,11 +162,6 @@ def translated_errors(
     """Turns whatever the driver raises into a `DatabaseError` without secrets and row data."""
     try:
         yield
-    except sqlalchemy.exc.DBAPIError as problem:
-        if not isinstance(problem.orig, psycopg.Error):
-            raise
-        orig = problem.orig
-        raise _translated(target, orig, sql, where, is_connecting=is_connecting) from None
     except psycopg.Error as problem:
         raise _translated(target, problem, sql, where, is_connecting=is_connecting) from None
 

@@ -1,20 +1,19 @@
 """One pooled session on the database.
 
 Statements go to the driver as they are, without parameters, so `%` and `:word` have PostgreSQL's
-own meaning. The engine makes and keeps the one connection.
+own meaning. A pool of one makes and keeps the connection.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import psycopg
-import sqlalchemy
-from sqlalchemy.pool import QueuePool
+from sqlalchemy.pool import PoolProxiedConnection, QueuePool
 
 from runner.clock import Deadline
 from runner.database.connect import check_url, connect, cut_at
@@ -67,7 +66,7 @@ class Session:
     """
 
     def __init__(
-        self, connection: sqlalchemy.Connection, target: Target, deadline: Deadline | None = None
+        self, connection: PoolProxiedConnection, target: Target, deadline: Deadline | None = None
     ) -> None:
         self._connection = connection
         self._target = target
@@ -151,21 +150,22 @@ class Session:
 
     @property
     def driver(self) -> psycopg.Connection[Any]:
-        driver = self._connection.connection.driver_connection
+        driver = self._connection.driver_connection
         assert isinstance(driver, psycopg.Connection)
         return driver
 
     def settle(self, application_name: str | None) -> None:
         """Set what every session of the target sets."""
-        settings = self._target.session_statements()
+        settings = self._target.setting_statements()
         if application_name:
             settings.append(f"set application_name to {literal(application_name)}")
         names = ("statement_timeout", "lock_timeout")
         lengths = [f"extract(epoch from current_setting('{name}')::interval)" for name in names]
-        statements = [*settings, f"select {', '.join(lengths)}"]
-        *_, limits = self._send([(statement, None) for statement in statements])
+        self._send([(statement, None) for statement in settings])
+        for statement in self._target.own_statements():
+            self.execute(statement)
         if self._deadline:
-            (found,) = limits.fetchall()
+            (found,) = self.rows(f"select {', '.join(lengths)}")
             self._limits = {
                 name: round(seconds * 1000) for name, seconds in zip(names, found, strict=True)
             }
@@ -224,7 +224,7 @@ class Session:
     def _try_rollback(self) -> None:
         """After an error or a signal there may be no session to roll back; the first one counts."""
         self._unsent = []
-        if self._connection.invalidated:
+        if not self._connection.is_valid:
             return
         try:
             self.execute("rollback")
@@ -244,31 +244,22 @@ def open_session(
     """
     hide(target)
     check_url(target)
-    engine = sqlalchemy.create_engine(
-        "postgresql+psycopg://",
-        creator=lambda: connect(target, deadline),
-        poolclass=QueuePool,
-        pool_size=1,
-        max_overflow=0,
-        pool_pre_ping=True,
-        isolation_level="AUTOCOMMIT",
-    )
+    # the pool alone: an engine loads the dialects of all drivers and asks the server five questions
+    pool = QueuePool(cast(Any, lambda: connect(target, deadline)), pool_size=1, max_overflow=0)
     try:
-        with _connected(engine, target, deadline) as connection:
+        with closing(_connected(pool, target, deadline)) as connection:
             session = Session(connection, target, deadline)
             with cut_at(deadline, session.driver):
                 session.settle(application_name)
                 yield session
     finally:
-        engine.dispose()
+        pool.dispose()
 
 
-def _connected(
-    engine: sqlalchemy.Engine, target: Target, deadline: Deadline | None
-) -> sqlalchemy.Connection:
+def _connected(pool: QueuePool, target: Target, deadline: Deadline | None) -> PoolProxiedConnection:
     try:
         with translated_errors(target, "", None, is_connecting=True):
-            return engine.connect()
+            return pool.connect()
     except DeadlinePassed:
         raise
     except DatabaseError as problem:

@@ -6,15 +6,26 @@ import json
 from pathlib import Path
 from typing import Any
 
+from pydantic import ConfigDict
+
 from runner.errors import ExportError
 from runner.project.properties import Properties
 from runner.project.targets import Target
+from runner.project.unit_test import UnitTest
 
 SCHEMAS_FOLDER = ".schemas"
 """In the project's folder: the YAML files name it by a relative path, which every clone has."""
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 Schema = dict[str, Any]
+
+
+class _File(Properties):
+    """One YAML file below models/, its unit tests included."""
+
+    model_config = ConfigDict(title="Properties")
+
+    unit_tests: list[UnitTest] = []
 
 
 def schemas() -> dict[str, Schema]:
@@ -39,7 +50,7 @@ def write_schemas(folder: Path) -> list[Path]:
 
 
 def _models() -> Schema:
-    return {"$schema": DIALECT, **Properties.model_json_schema()}
+    return {"$schema": DIALECT, **_File.model_json_schema()}
 
 
 def _profiles() -> Schema:

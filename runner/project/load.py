@@ -17,7 +17,6 @@ from runner.project.properties import (
     SourceDefinition,
     SourceTable,
 )
-from runner.project.unit_test import unit_cases
 from runner.project.yaml import Loc, YamlDocument, read_yaml, validated
 
 
@@ -92,7 +91,6 @@ def load_project(project_dir: Path) -> Project:
     )
     parts = [(document, validated(document, Properties, ProjectError)) for document in documents]
     models, sources = _models(project_dir, folder, parts), _sources(parts)
-    unit_tests = [(document, properties.unit_tests) for document, properties in parts]
     project = Project(
         root=project_dir,
         models=models,
@@ -100,7 +98,6 @@ def load_project(project_dir: Path) -> Project:
         sources=sources,
         audiences=_audiences(parts),
         documents=documents,
-        unit_cases=unit_cases(unit_tests, models, sources),
     )
     for audience in project.audiences.values():
         _check_audience(project, audience)

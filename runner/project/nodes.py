@@ -7,12 +7,15 @@ import os
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from runner.errors import Location, UsageError, did_you_mean
 from runner.project.audience import Audience
 from runner.project.properties import IndexDeclaration, ModelProperties
-from runner.project.unit_test import UnitCase
 from runner.project.yaml import YamlDocument
+
+if TYPE_CHECKING:
+    from runner.project.unit_test import UnitCase
 
 MODELS_FOLDER = "models"
 SINGULAR_TESTS_FOLDER = "tests/data_tests"
@@ -79,7 +82,6 @@ class Project:
     sources: dict[tuple[str, str], Source]
     audiences: dict[str, Audience]
     documents: tuple[YamlDocument, ...] = field(repr=False)
-    unit_cases: tuple[UnitCase, ...] = field(default=(), repr=False)
     singular_tests: dict[str, Model] = field(default_factory=dict)
 
     def audience(self, name: str) -> Audience:
@@ -91,6 +93,16 @@ class Project:
         raise UsageError(
             f"there is no audience {name!r}", fix=f"{did_you_mean(name, known)} (audiences list)"
         )
+
+    @cached_property
+    def unit_cases(self) -> tuple[UnitCase, ...]:
+        """The cases of all unit tests, read when they are first asked for: runs need none.
+
+        Raises `ProjectError` with file and line.
+        """
+        from runner.project.unit_test import read_unit_cases
+
+        return read_unit_cases(self.documents, self.models, self.sources)
 
     def model(self, name: str) -> Model:
         """The model of that name. Raises `UsageError` with the closest names."""

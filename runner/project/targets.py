@@ -148,7 +148,7 @@ class Target(BaseModel):
         }
         return {name: value for name, value in parts.items() if value not in (None, "")}
 
-    def session_statements(self) -> list[str]:
+    def setting_statements(self) -> list[str]:
         """What every session sets, so that nothing is inherited from role, database or server."""
         settings: dict[str, object] = {
             **FIXED_SETTINGS,
@@ -161,8 +161,12 @@ class Target(BaseModel):
             "row_security": "off",
             **self.settings,
         }
-        made = [f"set {name} to {_setting(value)}" for name, value in settings.items()]
-        return made + [statement.strip().rstrip(";") for statement in self.session]
+        return [f"set {name} to {_setting(value)}" for name, value in settings.items()]
+
+    def own_statements(self) -> list[str]:
+        """The profile's `session:` statements. Each needs a transaction of its own: sent together
+        with the settings, it would not yet be read-only."""
+        return [statement.strip().rstrip(";") for statement in self.session]
 
 
 def load_target(

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from runner.errors import Location, ProjectError, did_you_mean
-from runner.project.yaml import Loc, StrictModel, YamlDocument
+from runner.project.yaml import Loc, StrictModel, YamlDocument, validated
 
 NodeKey = str | tuple[str, str]
 """A model's name, or a source's and its table's."""
@@ -174,16 +174,24 @@ class UnitCase:
         return datetime.fromisoformat(given).astimezone(UTC) if given else default
 
 
-def unit_cases(
-    parts: Iterable[tuple[YamlDocument, list[UnitTest]]],
+class _UnitTests(BaseModel):
+    """The part of a YAML file that holds unit tests."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    unit_tests: list[UnitTest] = []
+
+
+def read_unit_cases(
+    documents: Iterable[YamlDocument],
     models: Collection[str],
     sources: Collection[tuple[str, str]],
 ) -> tuple[UnitCase, ...]:
     """All enabled cases, cross-checked. Raises `ProjectError` with file and line."""
     cases = tuple(
         UnitCase(test, document, index)
-        for document, tests in parts
-        for index, test in enumerate(tests)
+        for document in documents
+        for index, test in enumerate(validated(document, _UnitTests, ProjectError).unit_tests)
     )
     taken: dict[str, UnitCase] = {}
     for case in cases:

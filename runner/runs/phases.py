@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from operator import attrgetter
@@ -23,7 +24,6 @@ from runner.project.targets import Target
 from runner.runs import log
 from runner.runs.data_tests import columns_result, evaluate, refuse_failed
 from runner.runs.export import Streamed
-from runner.runs.legacy import run_legacy, without_models
 from runner.runs.locks import Contender
 from runner.runs.publish import Destination, Publication, destination
 from runner.runs.settings import Settings
@@ -33,10 +33,16 @@ from runner.sql.compile import compile_audience
 from runner.sql.plan import READ_ONLY, SNAPSHOT, Plan, Step, copied
 
 
-def run(settings: Settings, *, reach: Reach = nullcontext) -> RunResult:
+def run(
+    settings: Settings,
+    *,
+    reach: Reach = nullcontext,
+    when_published: Callable[[], None] = lambda: None,
+) -> RunResult:
     """Make the files of one audience, from one snapshot, and publish them.
 
-    `reach` starts the demo's server if the target is the demo.
+    `reach` starts the demo's server if the target is the demo. `when_published` is called once the
+    files and their manifest are published, while signals are ignored.
 
     Raises `UsageError` for what is wrong with how it was called, nearly always before anything is
     connected to, and `LockedError` if another run of the audience is at work. Other failures are
@@ -45,7 +51,8 @@ def run(settings: Settings, *, reach: Reach = nullcontext) -> RunResult:
     hide(settings.target)
     clock, started_at = time.monotonic(), datetime.now(UTC)
     project = load_project(settings.project_dir)
-    state = RunState(settings, _plan(settings, project, started_at), clock)
+    plan = _plan(settings, project, started_at)
+    state = RunState(settings, plan, clock, when_published)
     contender = _contender(state)
     try:
         with destination(settings, state.compiled.audience, started_at, contender) as files:
@@ -73,6 +80,8 @@ def _plan(settings: Settings, project: Project, started_at: datetime) -> Plan:
     """All that can be known and refused before anything is connected to."""
     as_of = settings.as_of or started_at
     if settings.engine == "v1":
+        from runner.runs.legacy import without_models
+
         return Plan(without_models(settings, project, as_of), started_at)
     compiled = compile_audience(project, settings.audience, settings.parameters, as_of)
     plan = Plan(compiled, started_at)
@@ -96,6 +105,8 @@ def _contender(state: RunState) -> Contender:
 def _make(state: RunState, files: Destination, contender: Contender, reach: Reach) -> None:
     """Stage the files, by the engine that was chosen."""
     if isinstance(files, Publication) and state.settings.engine == "v1":
+        from runner.runs.legacy import run_legacy
+
         state.restart()
         run_legacy(state, files.claim, contender.deadline)
         return

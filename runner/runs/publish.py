@@ -133,6 +133,7 @@ class Publication:
         with uninterrupted():
             self._publish(state)
             state.is_published = True
+            state.when_published()
             self._remove_old(state.settings.keep_runs)
 
     def _publish(self, state: RunState) -> None:

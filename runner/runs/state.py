@@ -52,6 +52,7 @@ class RunState:
     settings: Settings
     plan: Plan
     clock: float
+    when_published: Callable[[], None] = lambda: None
     run_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     working_tables: str | None = None
     attempts: list[Attempt] = field(default_factory=list)

@@ -55,7 +55,8 @@ def _check_folder(compiled: CompiledAudience, folder: Path) -> None:
 
 def _lines(plan: Plan, target: Target) -> Iterator[str]:
     yield from _head(plan)
-    yield from (f"{statement}\n;" for statement in target.session_statements())
+    statements = target.setting_statements() + target.own_statements()
+    yield from (f"{statement}\n;" for statement in statements)
     yield "\n-- Empty temp tables: reads nothing, checks every name and type"
     yield f"{plan.begin_preparation};"
     yield from (f"\n{step.sql.text}\n;" for step in plan.creates)

@@ -212,7 +212,7 @@ class _Words:
         unknown = set(settings) - {"materialized", "tags", "meta"}
         if unknown or settings.get("materialized", "view") not in get_args(Materialized):
             raise ProjectError(
-                f"config: {', '.join(f'{key}={value!r}' for key, value in settings.items())} "
+                f"config: {', '.join(f'{key!r} = {value!r}' for key, value in settings.items())} "
                 "is not supported here",
                 fix="materialized may be 'table' (a temp table), 'view' or 'ephemeral' (inlined)",
             )

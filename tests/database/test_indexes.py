@@ -191,6 +191,6 @@ def test_a_declared_index_names_columns_that_are_listed(tmp_path: Path) -> None:
     with pytest.raises(ProjectError) as caught:
         load_project(project)
     assert str(caught.value) == (
-        f"models/sources.yml:{line}: an index of offers names 'create_at', which is no column listed "
+        f"models/sources.yml:{line}: an index of offers names 'create_at', which is not a column listed "
         "here; did you mean created_at?"
     )

@@ -78,12 +78,12 @@ def test_a_reload_before_any_round_trip_of_a_run_loses_no_row(
     project: Path, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trips = round_trips(project, database, tmp_path / "first", monkeypatch)
-    before = run_project(project, database, tmp_path / "before").rows_by_type
+    before = run_project(project, database, tmp_path / "before").metadata.rows_by_type
     assert sum(before.values()) > 0
     for number in range(1, trips + 1):
         with before_round_trip(monkeypatch, number, lambda: reload(database)):
             result = run_project(project, database, tmp_path / str(number))
-        assert (result.status, result.rows_by_type) == ("success", before), number
+        assert (result.status, result.metadata.rows_by_type) == ("success", before), number
 
 
 def test_a_reload_of_a_table_that_cannot_be_locked_is_noticed_and_passes_by_itself(
@@ -114,8 +114,8 @@ def test_a_reload_of_what_a_view_reads_loses_no_row(
     sources.write_text(SOURCES.replace("name: visitors,", "name: seen,"))
     (project / "models" / "people.sql").write_text(PEOPLE.replace("'visitors'", "'seen'"))
     trips = round_trips(project, database, tmp_path / "first", monkeypatch)
-    before = run_project(project, database, tmp_path / "before").rows_by_type
+    before = run_project(project, database, tmp_path / "before").metadata.rows_by_type
     for number in range(1, trips + 1):
         with before_round_trip(monkeypatch, number, lambda: reload(database)):
             result = run_project(project, database, tmp_path / str(number))
-        assert (result.status, result.rows_by_type) == ("success", before), number
+        assert (result.status, result.metadata.rows_by_type) == ("success", before), number

@@ -100,11 +100,8 @@ def test_a_lost_session_is_a_new_attempt_at_the_same_run(
     database: Database, tmp_path: Path, fault: str, statement: bytes
 ) -> None:
     project = tiny_project(tmp_path / "p")
-    with proxied(database) as proxy:
-        target = target_through(proxy, database)
-        before = run_project(project, database, tmp_path / "probe", target=target)
-        at = 1 + next(i for i, data in enumerate(proxy.sent) if statement in data)
-    with proxied(database, fault=fault, at=at) as proxy:
+    before = run_project(project, database, tmp_path / "probe")
+    with proxied(database, fault=fault, on=statement) as proxy:
         target = target_through(proxy, database)
         result = run_project(project, database, tmp_path / "out", target=target)
     assert result.status == "success", result.error
@@ -122,7 +119,10 @@ def test_a_lost_session_is_a_new_attempt_at_the_same_run(
 def test_each_retry_is_logged_with_its_reason(
     database: Database, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with proxied(database, fault="reset", at=30) as proxy, caplog.at_level("INFO", "runner"):
+    with (
+        proxied(database, fault="reset", on=b"insert into") as proxy,
+        caplog.at_level("INFO", "runner"),
+    ):
         run_project(
             tiny_project(tmp_path / "p"),
             database,
@@ -260,12 +260,8 @@ def test_a_half_open_connection_ends_at_the_deadline_which_says_where(
     database: Database, tmp_path: Path, statement: bytes | None, doing: str
 ) -> None:
     project = tiny_project(tmp_path / "p")
-    with proxied(database) as proxy:
-        run_project(project, database, tmp_path / "o", target=target_through(proxy, database))
-        found = (i for i, data in enumerate(proxy.sent) if statement and statement in data)
-        at = 1 + next(found, 0)
     clock = time.monotonic()
-    with proxied(database, fault="freeze", at=at) as proxy:
+    with proxied(database, fault="freeze", at=1, on=statement) as proxy:
         target = target_through(proxy, database)
         result = run_project(project, database, tmp_path / "out", target=target, deadline_seconds=2)
         took = time.monotonic() - clock
@@ -508,7 +504,7 @@ def test_a_half_open_connection_with_tls_ends_at_the_deadline(
 ) -> None:
     key = certificates / "server.key"
     with (
-        proxied(golden, fault="freeze", at=40) as proxy,
+        proxied(golden, fault="freeze", at=15) as proxy,
         tls_before(proxy.port, certificates / "server.crt", key) as port,
     ):
         target = target_through(proxy, golden, sslmode="require").model_copy(update={"port": port})

@@ -155,7 +155,7 @@ def test_no_secret_is_in_what_is_said_of_lost_connections(
     info = database.connection.info
     if not info.host.startswith("/"):
         pytest.skip("the proxy stands before a server's socket")
-    with Proxy(f"{info.host}/.s.PGSQL.{info.port}", fault="reset", at=40) as proxy:
+    with Proxy(f"{info.host}/.s.PGSQL.{info.port}", fault="reset", on=b"insert into") as proxy:
         url = f"postgresql://postgres:Url-s3cret@127.0.0.1:{proxy.port}/{info.dbname}"
         (tmp_path / "profiles.yml").write_text(
             f"p: {{target: t, outputs: {{t: {{type: postgres, url: '{url}'}}}}}}"

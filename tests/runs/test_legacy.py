@@ -437,7 +437,7 @@ def test_what_the_command_would_pass_over_is_refused(tmp_path: Path) -> None:
     project = old_project(tmp_path / "p", WRITE_BOTH, parameters=parameter)
     with pytest.raises(UsageError, match="does not use hours, so the value given would be ignored"):
         run_old(project, tmp_path / "out", parameters={"hours": "3"})
-    with pytest.raises(UsageError, match="takes no as_of"):
+    with pytest.raises(UsageError, match="does not use as_of"):
         run_old(project, tmp_path / "out", as_of=AS_OF - timedelta(days=1))
     with pytest.raises(UsageError, match="has no parameter 'ours'"):
         run_old(project, tmp_path / "out", parameters={"ours": "3"})

@@ -302,7 +302,7 @@ def test_a_run_that_lost_its_session_has_its_lock_again(database: Database, tmp_
     info = database.connection.info
     if not info.host.startswith("/"):
         pytest.skip("the proxy stands before a server's socket")
-    with Proxy(f"{info.host}/.s.PGSQL.{info.port}", fault="half", at=45) as proxy:
+    with Proxy(f"{info.host}/.s.PGSQL.{info.port}", fault="half", on=b"insert into") as proxy:
         reach = {"host": "127.0.0.1", "port": proxy.port}
         result = run_project(
             tiny_project(tmp_path / "p"),

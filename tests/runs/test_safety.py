@@ -73,7 +73,7 @@ def test_the_server_refuses_two_statements_in_one(database: Database, statement:
 
 def test_a_nul_cannot_cut_a_statement_short(database: Database, tmp_path: Path) -> None:
     people = "select 1 as user_id, 'x' as name {{ '\\0' }}"
-    with pytest.raises(ProjectError, match="no SQL can hold"):
+    with pytest.raises(ProjectError, match="PostgreSQL cannot read"):
         run_project(tiny_project(tmp_path / "p", people=people), database, tmp_path / "out")
 
 
@@ -173,7 +173,7 @@ def test_compile_shows_no_variable_of_the_environment(
     )
     monkeypatch.setenv("TOKEN", "s3crLONG")
     target = load_target(tmp_path, None, is_offline=True)
-    assert "s3crLONG" not in " ".join(target.session_statements())
+    assert "s3crLONG" not in " ".join(target.setting_statements())
     monkeypatch.setenv("DB_URL", "postgresql://localhost/x")
     hide(load_target(tmp_path, None))
     assert redacted("s3crLONG") == "********"
@@ -182,14 +182,14 @@ def test_compile_shows_no_variable_of_the_environment(
 @pytest.mark.parametrize(
     ("profile", "message"),
     [
-        ("p: {target: t, outputs: {t: {type: demo, host: prod}}}", "reached in its own way"),
+        ("p: {target: t, outputs: {t: {type: demo, host: prod}}}", "needs no url and no host"),
         ("p: {target: t, outputs: {t: {type: postgres, url: x, host: y}}}", "not both"),
         ("p: {target: t, outputs: {t: {type: postgres}}}", "neither url nor host"),
         ("p: {target: t, outputs: {t: {type: postgres, hots: x}}}", "did you mean host"),
         ("p: {target: t, outputs: [t]}", "no target"),
-        ("1: {target: t}", "is no text"),
+        ("1: {target: t}", "is not text"),
         ("p: {target: t, outputs: {t: {type: postgres, url: '{{ 1 / 0 }}'}}}", "cannot be rendered"),
-        ("p: {target: t, outputs: {t: {type: postgres, url: x, settings: {'a b': 1}}}}", "no PostgreSQL setting"),
+        ("p: {target: t, outputs: {t: {type: postgres, url: x, settings: {'a b': 1}}}}", "not the name of a PostgreSQL setting"),
         ("[]", "one profile"),
         ("a: &a [*a]", "refers to itself"),
     ],
@@ -351,9 +351,9 @@ LAYER3 = "layer3_behavior/layer3_behavior.yml"
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("        usersize: \"13\"\n", "        usersize: \"13\"\n        colour: red\n", "no column of any"),
+        ("        usersize: \"13\"\n", "        usersize: \"13\"\n        colour: red\n", "not a column of any"),
         ("      - name: cooling_hours\n", "      - name: lookback_hours\n", "two parameters"),
-        ("[a-z][a-z0-9_]{0,62}", "[a-z", "no regular expression"),
+        ("[a-z][a-z0-9_]{0,62}", "[a-z", "not a regular expression"),
         ("above: 0", "above: .nan", "finite"),
         ("        username: beems\n", "", "must name column 'username' once"),
         ("        data_tests: [unique, not_null]\n", "        data_tests: [uniqe]\n", "did you mean unique"),

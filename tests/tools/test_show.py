@@ -252,7 +252,9 @@ def test_a_model_that_no_audience_reads_yet_gets_the_parameters_of_the_named_one
         tmp_path / "p", parameters="{name: most, type: integer, default: 2, description: d}"
     )
     (project / "models" / "draft.sql").write_text("select {{ var('most') }} as n")
-    with pytest.raises(UsageError, match="no audiences read model draft; known: tiny; say with"):
+    with pytest.raises(
+        UsageError, match="no audiences read model draft; known: tiny; name the audience"
+    ):
         show(database, "draft", project)
     assert show(database, "draft", project, audience="tiny").rows == (("2",),)
 
@@ -263,7 +265,7 @@ def test_a_model_that_no_audience_reads_yet_gets_the_parameters_of_the_named_one
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["stg_usres"], "there is not a file model 'stg_usres'; did you mean stg_users"),
+        (["stg_usres"], "there is no model 'stg_usres'; did you mean stg_users"),
         (["stg_users", "--limit", "0"], "--limit must be between 1 and 1000000; given: 0"),
         (["stg_users", "--limit", "-3"], "--limit must be between 1 and 1000000; given: -3"),
         (["stg_users", "--where", "a = 1"], "show has no --where; to follow one user: audiences trace"),

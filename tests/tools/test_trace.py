@@ -459,7 +459,8 @@ def test_a_side_list_that_reads_the_keys_source_drops_nobody(
 
 def test_a_user_that_the_keys_type_does_not_know_is_refused(database: Database) -> None:
     with pytest.raises(
-        UsageError, match="the user 'abc' is no uuid; user_id of layer3_recent_activity is"
+        UsageError,
+        match="the user 'abc' is no uuid; user_id of layer3_recent_activity has this type",
     ):
         ask(database, "abc")
 
@@ -527,11 +528,11 @@ def test_an_audience_without_the_key_says_which_columns_there_are(
         ("time: created_at", "time: createdat", "describes no column 'createdat'"),
         ("widen: {lookback_hours", "widen: {loopback_hours", "has no parameter 'loopback_hours'"),
         ("column: keep_demand", "column: keep_demnd", "describes no column 'keep_demnd'"),
-        ("- model: stg_users\n", "- model: stg_user\n", "there is not a file model 'stg_user'"),
+        ("- model: stg_users\n", "- model: stg_user\n", "there is no model 'stg_user'"),
         ("table: users, column: id}", "table: usrs, column: id}", "there is no source table marketplace.usrs"),
         ("table: users, column: id}", "table: users, column: idd}", "declares no column 'idd'"),
-        ("says: the user is deleted", "says: 'the user {{ is'", "is no Jinja"),
-        ("      time: created_at\n", "", "widen and time go together"),
+        ("says: the user is deleted", "says: 'the user {{ is'", "is not valid Jinja"),
+        ("      time: created_at\n", "", "widen and time are needed together"),
     ],
 )  # fmt: skip
 def test_what_trace_names_must_be_there(

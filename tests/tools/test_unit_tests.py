@@ -239,14 +239,14 @@ def invoke(database: Database, tmp_path: Path) -> Callable[..., tuple[int, str, 
 Invoke = Callable[..., tuple[int, str, str]]
 
 BAD_CASES = {
-    "model: thing": "models/cases.yml:3: there is not a file model 'thing'; did you mean things?",
+    "model: thing": "models/cases.yml:3: there is no model 'thing'; did you mean things?",
     "givn: []": "models/cases.yml:6: unknown key 'givn'; did you mean given?",
     "overrides: {vars: {limt: 1}}": "models/cases.yml:6: audience tiny has no parameter 'limt'; did you mean limit?",
     "overrides: {vars: {limit: -1}}": "models/cases.yml:6: limit must be >= 0; given: -1",
     "overrides: {vars: {limit: {}}}": "models/cases.yml:6: unit_tests.0.overrides.vars.limit: a value is text",
     "overrides: {macros: {run_started_at: 2025-11-28}}": "models/cases.yml:6: unit_tests.0.overrides.macros.run_started_at: '2025-11-28' is not a time in quotes",
     "given: [{input: ref('things'), rows: []}]": "models/cases.yml:4: things does not read ref('things'); did you mean",
-    "given: [{input: ref('thing'), rows: []}]": "models/cases.yml:4: there is not a file model 'thing'",
+    "given: [{input: ref('thing'), rows: []}]": "models/cases.yml:4: there is no model 'thing'",
     "given: [{input: things, rows: []}]": "'things' is neither ref('model') nor source('source', 'table')",
     "given: [{input: \"source('app', 'things')\", rows: [{id: 1}, {idd: 1}]}]": "models/cases.yml:4: source('app', 'things') has no column 'idd'; did you mean id?",
     "given: [{input: \"source('app', 'things')\", rows: [{id: one}]}]": 'models/cases.yml:4: invalid input syntax for type integer: "..." [SQLSTATE 22P02]',
@@ -401,7 +401,7 @@ def test_pytest_names_a_file_that_is_wrong(database: Database, tmp_path: Path) -
     command = [sys.executable, "-m", "pytest", "models", "-p", "no:cacheprovider"]
     done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert "models/cases.yml:3: there is not a file model 'thing'" in done.stdout
+    assert "models/cases.yml:3: there is no model 'thing'" in done.stdout
 
 
 def test_the_models_also_say_what_dbt_asks_for(tmp_path: Path) -> None:

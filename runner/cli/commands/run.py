@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runner.cli.console import print_json, print_text, reported
+from runner.cli.console import ignore_signals, print_json, print_text, reported
 from runner.cli.options import (
     DEFAULT_FOLDER,
     AcceptSize,
@@ -73,7 +73,6 @@ def command(
     from runner.demo import demo
     from runner.runs.phases import run
     from runner.runs.settings import Settings, chosen_engine
-    from runner.runs.signals import uninterrupted
 
     request = Request(project_dir, profiles_dir, target, lookback_hours, cooling_hours, var, as_of)
     settings = Settings(
@@ -93,13 +92,13 @@ def command(
         engine=chosen_engine(os.environ),
     )
     with logging_to_stderr(log_format, is_quiet=quiet):
-        result = run(settings, reach=demo.reach)
-    # the exit code is that of the run, whatever happens while its summary is printed
-    with uninterrupted():
-        if as_json:
-            print_json(result.as_json(), is_product=False)
-        elif not quiet:
-            print_text("\n".join(_lines(result, request.mark)), is_product=False)
+        # from then on the exit code is that of the run, whatever signal comes
+        result = run(settings, reach=demo.reach, when_published=ignore_signals)
+    ignore_signals()
+    if as_json:
+        print_json(result.as_json(), is_product=False)
+    elif not quiet:
+        print_text("\n".join(_lines(result, request.mark)), is_product=False)
     return result.exit_code
 
 
