@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from runner.sql.psql_script import psql_script
     from runner.tools.check import Check, check
     from runner.tools.compare.compare import compare
-    from runner.tools.compare.discrepancies import Comparison
+    from runner.tools.compare.differences import Comparison
     from runner.tools.docs.page import Page, docs_page, write_page
     from runner.tools.explain.explain import Explanation, explain
     from runner.tools.show import Preview, show
@@ -142,7 +142,7 @@ _MODULES = {
     "runner.sql.psql_script": ("psql_script",),
     "runner.tools.check": ("Check", "check"),
     "runner.tools.compare.compare": ("compare",),
-    "runner.tools.compare.discrepancies": ("Comparison",),
+    "runner.tools.compare.differences": ("Comparison",),
     "runner.tools.docs.page": ("Page", "docs_page", "write_page"),
     "runner.tools.explain.explain": ("Explanation", "explain"),
     "runner.tools.show": ("Preview", "show"),

@@ -5,4 +5,4 @@ function.)
 Never here: a tool, the demo, the command line.
 """
 
-__all__ = ["data_tests", "phases", "settings", "signals"]
+__all__ = ["data_tests", "phases", "settings"]

@@ -52,14 +52,14 @@ def run_data_tests(
     with open_snapshot(compiled, target) as snapshot:
         tests = chosen(tests_of(snapshot.compiled), names)
         snapshot.fill(name for test in tests for name in test.reads)
-        results = [found for group in by_model(tests) for found in attempted(snapshot, group)]
+        results = [found for group in by_model(tests) for found in try_tests(snapshot, group)]
         if not names:
             results = [*_columns(snapshot), *results]
         rows = _rows(snapshot, tests, results) if shows_rows else {}
     return TestReport(tuple(results), rows)
 
 
-def attempted(snapshot: Snapshot, tests: list[DataTest]) -> list[DataTestResult]:
+def try_tests(snapshot: Snapshot, tests: list[DataTest]) -> list[DataTestResult]:
     """Together if they can be; else one by one, to find the one that the server refuses."""
     try:
         with snapshot.session.savepoint():
@@ -69,7 +69,7 @@ def attempted(snapshot: Snapshot, tests: list[DataTest]) -> list[DataTestResult]
             raise  # the session is lost, or must begin anew
         if len(tests) == 1:
             return [_judged(tests[0], 0, error=str(problem))]
-        return [found for test in tests for found in attempted(snapshot, [test])]
+        return [found for test in tests for found in try_tests(snapshot, [test])]
 
 
 def _columns(snapshot: Snapshot) -> Iterator[DataTestResult]:

@@ -102,8 +102,8 @@ _REF = re.compile(r"\{\{-?\s*ref\(\s*['\"](\w+)['\"]\s*\)")
 class DataTest:
     """One test. `reads` are its models, the tested one first; `types` fail with it.
 
-    `gates` is false for tests of models that a run does not hold as rows of their own: those are
-    left to `audiences test`.
+    `in_runs` is false for tests of models that a run inlines into others: only `audiences test`
+    runs those.
     """
 
     name: str
@@ -112,7 +112,7 @@ class DataTest:
     config: TestConfig
     location: Location
     types: frozenset[str]
-    gates: bool
+    in_runs: bool
     failing: Failing = field(repr=False)
     sources: tuple[tuple[str, str], ...] = ()
 
@@ -193,7 +193,7 @@ def across_files(compiled: CompiledAudience, outputs: Sequence[Output]) -> DataT
         config=TestConfig(),
         location=where,
         types=frozenset(output.audience_type for output in outputs),
-        gates=True,
+        in_runs=True,
         failing=partial(_as_it_is, rows),
     )
 
@@ -264,7 +264,7 @@ def _generic(
         config=body.config,
         location=where,
         types=_types_of(compiled, [model]),
-        gates=model in compiled.graph.tables,
+        in_runs=model in compiled.graph.tables,
         failing=failing,
         sources=sources,
     )
@@ -332,7 +332,7 @@ def _singular(compiled: CompiledAudience) -> Iterator[DataTest]:
             config=rendered.test_config,
             location=Location(model.path, 1, text=model.source_text),
             types=_types_of(compiled, rendered.refs),
-            gates=True,
+            in_runs=True,
             failing=partial(_as_it_is, query),
             sources=tuple(rendered.sources),
         )
@@ -386,6 +386,6 @@ def _undeclared(compiled: CompiledAudience, declared: list[DataTest]) -> Iterato
                     config=TestConfig(),
                     location=where,
                     types=frozenset({output.audience_type}),
-                    gates=True,
+                    in_runs=True,
                     failing=partial(failing, key, where),
                 )

@@ -264,7 +264,7 @@ class Plan:
             )
 
     def _tests(self) -> Iterator[Step]:
-        for tests in by_model(test for test in declared_tests(self.compiled) if test.gates):
+        for tests in by_model(test for test in declared_tests(self.compiled) if test.in_runs):
             yield self._tests_step(tests)
         outputs = self.compiled.audience.outputs
         if len(outputs) > 1:

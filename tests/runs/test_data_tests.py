@@ -238,7 +238,9 @@ def test_tests_of_inlined_models_are_left_to_the_test_command(
     golden: Database, tmp_path: Path
 ) -> None:
     compiled = compile_audience(load_project(ROOT), "layer3-behavior", {}, AS_OF)
-    gating = {model for test in data_tests.tests_of(compiled) if test.gates for model in test.reads}
+    gating = {
+        model for test in data_tests.tests_of(compiled) if test.in_runs for model in test.reads
+    }
     assert gating == set(compiled.graph.tables)
     everything = run_data_tests(compiled, golden.target(), (), shows_rows=False)
     assert everything.success

@@ -45,7 +45,7 @@ def ask(
 
 
 def told(answer: Answer) -> list[str]:
-    return [answer.verdict(one) for one in answer.traces]
+    return [answer.summary(one) for one in answer.traces]
 
 
 def step_of(one: Trace, model: str) -> Any:
@@ -314,7 +314,7 @@ def test_an_audience_that_declares_nothing_can_be_traced(
     answer = ask(database, 1, 3, 9, project=tiny_project(tmp_path), audience="tiny")
     assert told(answer)[:2] == ["exported as first to first", "exported as second to second"]
     assert told(answer)[2].startswith(
-        "not exported: people has no row of theirs: select n as user_id"
+        "not exported: people has no row of this user: select n as user_id"
     )
 
 
@@ -326,8 +326,8 @@ def test_a_users_step_is_lost_where_no_rule_column_says_why(
     )
     (words,) = told(ask(database, 3, project=project, audience="tiny"))
     assert words == (
-        "not exported: first_file has no row of theirs: where user_id < 3 (models/first_file.sql:3:1); "
-        "second_file has no row of theirs: where user_id > 3 (models/second_file.sql:4:1)"
+        "not exported: first_file has no row of this user: where user_id < 3 (models/first_file.sql:3:1); "
+        "second_file has no row of this user: where user_id > 3 (models/second_file.sql:4:1)"
     )
 
 
@@ -449,7 +449,7 @@ def test_a_side_list_that_reads_the_keys_source_drops_nobody(
     answer = ask(database, third, uuid.UUID(int=7), project=project, audience="tiny")
     lost, unknown = told(answer)
     assert lost.startswith(
-        "not exported: people has no row of theirs: where users.username <> 'u3'"
+        "not exported: people has no row of this user: where users.username <> 'u3'"
     )
     assert unknown == "unknown: app.users has no such id"
 
@@ -674,7 +674,7 @@ def test_a_user_whose_row_fails_a_data_test_is_told_so(
     own, others, exported = told(answer)
     assert own.startswith(
         f"not exported: failed data test {name}: 1 failing row of layer3_closet_adders, "
-        f"theirs among them, so {place}"
+        f"this user's among them, so {place}"
     )
     assert others.startswith(
         f"not exported: failed data test {name}: 1 failing row of layer3_closet_adders, so {place}"

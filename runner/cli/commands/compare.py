@@ -20,7 +20,7 @@ from runner.cli.options import (
 from runner.errors import EXIT_DONE, EXIT_FAILED
 
 if TYPE_CHECKING:
-    from runner.tools.compare.discrepancies import Comparison, Example, FileDifference
+    from runner.tools.compare.differences import Comparison, Example, FileDifference
 
 EXAMPLE = "audiences compare out/before out/after --show-users 3"
 
@@ -63,7 +63,7 @@ def comparison_text(comparison: Comparison) -> str:
 
 
 def _lines(comparison: Comparison) -> Iterator[str]:
-    """Verdict, sides, a table of files, and a line for each kind of difference."""
+    """The result, both runs, a table of files, and a line for each kind of difference."""
     ignored = f" ({', '.join(comparison.ignored)} ignored)" if comparison.ignored else ""
     yield f"{'equal' if comparison.is_equal else 'different'}{ignored}"
     yield f"A        {comparison.a.source}"

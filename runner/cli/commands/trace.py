@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 EXAMPLE = "audiences trace layer3-behavior 1042 --as-of 2025-11-28T12:00:00Z"
 WIDTH = 110
 ROWS_SHOWN = 5
-"""Of each step; --json has them all."""
+"""How many rows of each model are printed; --json prints all of them."""
 
 
 @reported()
@@ -66,18 +66,18 @@ def command(
 
 
 def answer_text(answer: Answer, mark: str) -> str:
-    """All users: the verdict, what would change it, then each step's rows."""
+    """All users: a summary, actions outside the window, then the rows of each model."""
     parameters = answer.compiled.parameters
     head = [f"{mark}{answer.compiled.audience.name} as of {instant(parameters.as_of)}"]
     if window := parameters.window:
         head.append(f"window   {instant(window.start)} up to {instant(window.end)}")
-    blocks = ["\n".join(_trace_lines(answer, one)) for one in answer.traces]
+    blocks = ["\n".join(_trace_lines(answer, trace)) for trace in answer.traces]
     return "\n\n".join(["\n".join(head), *blocks])
 
 
 def _trace_lines(answer: Answer, trace: Trace) -> Iterator[str]:
     yield trace.user
-    yield from _wrapped(f"  {answer.verdict(trace)}", "    ")
+    yield from _wrapped(f"  {answer.summary(trace)}", "    ")
     for action in trace.outside[:ROWS_SHOWN]:
         yield from _wrapped(f"    {_outside_text(answer, action)}", "      ")
     if len(trace.outside) > ROWS_SHOWN:
@@ -101,7 +101,7 @@ def _step_lines(
 ) -> Iterator[str]:
     count = f"{len(step.rows)} row{'' if len(step.rows) == 1 else 's'}" if step.rows else "-"
     yield f"  {step.model:<30} {count}".rstrip()
-    rows = () if step.is_supply else step.rows
+    rows = () if step.is_staging else step.rows
     for row in rows[:ROWS_SHOWN]:
         what = answer.label(row) if step.left_out else ""
         chosen = f"chosen: {what}  " if what else ""
@@ -124,7 +124,7 @@ def _reason(reason: Reason) -> str:
 
 
 def _new_values(answer: Answer, row: Mapping[str, Any], shown: set[tuple[str, str]]) -> str:
-    """A row's values that no earlier step has shown."""
+    """The values of a row that no earlier model has shown."""
     new = {name: value for name, value in row.items() if (name, str(value)) not in shown}
     return _values(new, answer)
 
@@ -135,7 +135,7 @@ def _values(row: Mapping[str, Any], answer: Answer) -> str:
 
 
 def _cell(value: Any) -> str:
-    """A value on one line, without what a terminal would obey."""
+    """A value on one line, without control characters."""
     if value is None:
         return "NULL"
     if isinstance(value, bool):
@@ -150,7 +150,7 @@ def _cell(value: Any) -> str:
 
 
 def _wrapped(text: str, indent: str) -> list[str]:
-    """Lines of at most WIDTH where there is a space to break at."""
+    """The text in lines of at most WIDTH, broken at spaces."""
     first = text[: len(text) - len(text.lstrip())]
     return textwrap.wrap(
         text.strip(),

@@ -1,3 +1,3 @@
-"""Compares two runs, file by file and user by user."""
+"""Compares the CSV files of two runs, file by file and user by user."""
 
-__all__ = ["compare", "discrepancies"]
+__all__ = ["compare", "differences"]

@@ -1,4 +1,4 @@
-"""Compares two runs file by file and user by user, in constant memory."""
+"""Compares two runs file by file and user by user, in nearly constant memory."""
 
 from __future__ import annotations
 
@@ -18,154 +18,36 @@ from runner.errors import AudienceError, Location, UsageError, did_you_mean
 from runner.files.csv import CsvError, opened
 from runner.files.names import NamedCsv
 from runner.project.load import load_project
-from runner.tools.compare.discrepancies import Cells, Comparison, Example, FileDifference, FileSide
-from runner.tools.compare.sides import Side, read_side
-
-SEPARATOR = "\0"
-"""Between cells: no cell holds one, `csv_records` refuses them."""
-
-
-class Row(NamedTuple):
-    """A record as it is sorted: `side` 0 is A and 1 is B, `file` counts the files of both."""
-
-    is_test: int
-    user: str
-    side: int
-    file: int
-    position: int
-    cells: str
-
-
-USER_OF = itemgetter(0, 1)
-
-
-class Tally:
-    """Counts, user by user. `order` holds, for each file and row of A, its position in B."""
-
-    def __init__(self, comparison: Comparison, columns: list[list[str]], examples: int) -> None:
-        self._comparison = comparison
-        self._files = comparison.files
-        self._columns = columns
-        self._limit = examples
-        self._named: Counter[tuple[str, ...]] = Counter()
-        sizes = [file.a.rows if file.a and file.b else 0 for file in self._files]
-        self._order = [array("q", [-1]) * size for size in sizes]
-
-    def count(self, rows: Iterable[Row]) -> None:
-        for _, group in groupby(rows, key=USER_OF):
-            a: list[Row] = []
-            b: list[Row] = []
-            for row in group:
-                (b if row.side else a).append(row)
-            self._count_user(a, b)
-        for file, order in zip(self._files, self._order, strict=True):
-            file.out_of_order = out_of_order(order)
-
-    def _count_user(self, a: list[Row], b: list[Row]) -> None:
-        if not (a or b)[0].is_test:  # one test user is in every test file
-            self._comparison.repeated_a += len(a) > 1
-            self._comparison.repeated_b += len(b) > 1
-        if not b:
-            self._comparison.only_a += 1
-            self._only("only in A", a)
-        elif not a:
-            self._comparison.only_b += 1
-            self._only("only in B", b)
-        else:
-            left_a, left_b = self._pair(a, b)
-            if left_a or left_b:
-                self._rest(left_a, left_b)
-
-    def _only(self, kind: str, rows: list[Row]) -> None:
-        for index in {row.file for row in rows}:
-            if kind == "only in A":
-                self._files[index].only_a += 1
-            else:
-                self._files[index].only_b += 1
-            self._name(kind, (self._files[index].label,), rows[0].user)
-
-    def _pair(self, a: list[Row], b: list[Row]) -> tuple[list[Row], list[Row]]:
-        """Compare the n-th row in a file of A with the n-th in B's; what has no partner is left."""
-        waiting: dict[int, deque[Row]] = defaultdict(deque)
-        for row in b:
-            waiting[row.file].append(row)
-        left_a = []
-        for row in a:
-            if not waiting[row.file]:
-                left_a.append(row)
-                continue
-            partner = waiting[row.file].popleft()
-            self._order[row.file][row.position] = partner.position
-            self._files[row.file].common += 1
-            if row.cells != partner.cells:
-                self._changed(row, partner)
-        return left_a, [row for rows in waiting.values() for row in rows]
-
-    def _changed(self, a: Row, b: Row) -> None:
-        file = self._files[a.file]
-        pairs = zip(a.cells.split(SEPARATOR), b.cells.split(SEPARATOR), strict=True)
-        named = zip(self._columns[a.file], pairs, strict=True)
-        cells = {name: pair for name, pair in named if pair[0] != pair[1]}
-        file.changed_rows += 1
-        file.changed_cells.update(cells.keys())
-        self._name("changed", (file.label,), a.user, cells)
-
-    def _rest(self, a: list[Row], b: list[Row]) -> None:
-        """A row left on each side has moved; one left alone is one too many."""
-        for source, target in zip(a, b, strict=False):
-            labels = (self._files[source.file].label, self._files[target.file].label)
-            self._comparison.moved[labels] += 1
-            self._name("moved", labels, source.user)
-        for row in a[len(b) :]:
-            self._files[row.file].extra_a += 1
-            self._name("extra row in A", (self._files[row.file].label,), row.user)
-        for row in b[len(a) :]:
-            self._files[row.file].extra_b += 1
-            self._name("extra row in B", (self._files[row.file].label,), row.user)
-
-    def _name(
-        self,
-        kind: str,
-        files: tuple[str, ...],
-        user: str,
-        cells: dict[str, Cells] | None = None,
-    ) -> None:
-        if self._named[(kind, *files)] < self._limit:
-            self._named[(kind, *files)] += 1
-            self._comparison.examples.append(Example(kind, files, user, cells or {}))
-
-
-def out_of_order(positions: Iterable[int]) -> int:
-    """The fewest rows that must be moved to put the rest in order; -1 is no row."""
-    tails = array("q")
-    count = 0
-    for position in positions:
-        if position < 0:
-            continue
-        count += 1
-        if not tails or position > tails[-1]:
-            tails.append(position)
-        else:
-            tails[bisect_left(tails, position)] = position
-    return count - len(tails)
-
+from runner.tools.compare.differences import (
+    Cells,
+    ComparedFile,
+    Comparison,
+    Example,
+    FileDifference,
+)
+from runner.tools.compare.runs import Run, read_run
 
 CACHE_KIB = 32 * 1024
+"""Memory of the temporary database; what is larger goes into a temporary file."""
+SEPARATOR = "\0"
+"""Between the cells of a row: no cell contains it, `opened` refuses such a file."""
+
 FilePair = tuple[NamedCsv | None, NamedCsv | None]
 
 
 @dataclass(frozen=True)
-class Terms:
-    """What is looked at: rows by `key`, all columns but the ignored ones; `run_start` names, by
-    label, the columns of test files that hold the moment of the run."""
+class Options:
+    """`key` is the column that identifies users, `ignored` are columns that are left out.
+    `run_start` names, by label, the columns of test files that contain the run's start."""
 
     key: str
     ignored: frozenset[str]
     run_start: dict[str, frozenset[str]] = field(default_factory=dict)
 
-    def counted(self, label: str, columns: Iterable[str]) -> list[str]:
-        passed_over = self.ignored | self.run_start.get(label, frozenset())
-        return [column for column in columns if column not in passed_over]
+    def compared(self, label: str, columns: Iterable[str]) -> list[str]:
+        """The columns of a file that are not left out."""
+        left_out = self.ignored | self.run_start.get(label, frozenset())
+        return [column for column in columns if column not in left_out]
 
 
 def compare(
@@ -178,29 +60,29 @@ def compare(
     project_dir: Path = Path(),
     examples: int = 0,
 ) -> Comparison:
-    """Compare two runs, folders, manifests or CSV files; see `sides` for what a path means.
+    """Compare two runs: folders, manifests or CSV files, as `read_run` reads them.
 
-    Rows are paired by `key` within files of the same name but for the time. `project_dir` is
-    read only for test files, to know which of their columns hold the run's start. Up to
+    Files are paired by their names without the time, rows within them by `key`. `project_dir` is
+    read only for test files, to know which of their columns contain the run's start. Up to
     `examples` users of each kind of difference are named.
 
     Raises `UsageError` and `CsvError` for what cannot be compared.
     """
-    sides = [read_side(path, with_test_files=with_test_files) for path in (a, b)]
+    runs = [read_run(path, with_test_files=with_test_files) for path in (a, b)]
     run_start = _run_start(project_dir) if with_test_files else {}
-    terms = Terms(key, frozenset(ignored), run_start)
-    pairs = _pairs(*sides)
-    files = [_file_difference(label, pair, terms) for label, pair in pairs.items()]
-    _check_ignored(terms, files)
-    comparison = Comparison(sides[0], sides[1], key, tuple(sorted(terms.ignored)), files)
-    columns = [_common(file, terms) for file in files]
-    with _store() as store:
+    options = Options(key, frozenset(ignored), run_start)
+    pairs = _paired(*runs)
+    files = [_file_difference(label, pair, options) for label, pair in pairs.items()]
+    _check_ignored(options, files)
+    comparison = Comparison(runs[0], runs[1], key, tuple(sorted(options.ignored)), files)
+    columns = [_common_columns(file, options) for file in files]
+    with _temporary_database() as database:
         for index, (file, pair) in enumerate(zip(files, pairs.values(), strict=True)):
-            for side, (path, noted) in enumerate(zip(pair, (file.a, file.b), strict=True)):
-                if path and noted:
-                    rows = _rows(path, noted, key, columns[index], side=side, index=index)
-                    store.executemany("insert into record values (?, ?, ?, ?, ?, ?)", rows)
-        Tally(comparison, columns, examples).count(_sorted_rows(store))
+            for side, (path, compared) in enumerate(zip(pair, (file.a, file.b), strict=True)):
+                if path and compared:
+                    rows = _rows(path, compared, key, columns[index], side=side, file=index)
+                    database.executemany("insert into row values (?, ?, ?, ?, ?, ?)", rows)
+        _RowComparison(comparison, columns, examples).compare(_sorted_rows(database))
     return comparison
 
 
@@ -213,13 +95,18 @@ def _run_start(project_dir: Path) -> dict[str, frozenset[str]]:
     }
 
 
-def _pairs(a: Side, b: Side) -> dict[str, FilePair]:
+# Files
+
+
+def _paired(a: Run, b: Run) -> dict[str, FilePair]:
     """Files by label. Two single files are a pair whatever their names."""
-    if a.is_single and b.is_single:
-        (label, file), (other,) = next(iter(a.files.items())), b.files.values()
+    if a.is_single_file and b.is_single_file:
+        ((label, file),), (other,) = a.files.items(), b.files.values()
         return {label: (file, other)}
-    wanted = a.files if a.is_single else b.files if b.is_single else {**a.files, **b.files}
-    pairs = {label: (a.files.get(label), b.files.get(label)) for label in sorted(wanted)}
+    labels = {*a.files, *b.files}
+    if a.is_single_file or b.is_single_file:
+        labels = set(a.files if a.is_single_file else b.files)
+    pairs = {label: (a.files.get(label), b.files.get(label)) for label in sorted(labels)}
     if not any(left and right for left, right in pairs.values()):
         raise UsageError(
             "the two sides have no file in common",
@@ -229,60 +116,76 @@ def _pairs(a: Side, b: Side) -> dict[str, FilePair]:
     return pairs
 
 
-def _file_difference(label: str, pair: FilePair, terms: Terms) -> FileDifference:
-    a, b = (_file_side(file, label, terms) if file else None for file in pair)
+def _file_difference(label: str, pair: FilePair, options: Options) -> FileDifference:
+    a, b = (_compared_file(file, label, options) if file else None for file in pair)
     difference = FileDifference(label, a, b)
     if a and b:
         difference.columns_only_a = [name for name in a.columns if name not in b.columns]
         difference.columns_only_b = [name for name in b.columns if name not in a.columns]
-        orders = [
-            [name for name in one.columns if name in other.columns]
-            for one, other in ((a, b), (b, a))
-        ]
-        difference.is_column_order_different = orders[0] != orders[1]
+        common_a = [name for name in a.columns if name in b.columns]
+        common_b = [name for name in b.columns if name in a.columns]
+        difference.is_column_order_different = common_a != common_b
     return difference
 
 
-def _file_side(file: NamedCsv, label: str, terms: Terms) -> FileSide:
+def _compared_file(file: NamedCsv, label: str, options: Options) -> ComparedFile:
     with opened(file.path) as records:
         columns, style = records.columns, records.style
-    if terms.key not in columns:
+    if options.key not in columns:
         raise CsvError(
-            f"there is no column {terms.key!r}",
+            f"there is no column {options.key!r}",
             where=Location(file.path, 1),
             looked_at=f"columns: {', '.join(columns)}",
             fix="name the column that identifies users with --key",
         )
-    return FileSide(file.path.name, terms.counted(label, columns), columns, style)
+    return ComparedFile(file.path.name, options.compared(label, columns), columns, style)
 
 
-def _check_ignored(terms: Terms, files: list[FileDifference]) -> None:
-    sides = [side for file in files for side in (file.a, file.b) if side]
-    known = {name for side in sides for name in side.all_columns} - {terms.key}
-    for name in terms.ignored - known:
+def _check_ignored(options: Options, files: list[FileDifference]) -> None:
+    compared = [run_file for file in files for run_file in (file.a, file.b) if run_file]
+    known = {name for file in compared for name in file.all_columns} - {options.key}
+    for name in options.ignored - known:
         raise UsageError(
             f"--ignore {name!r}: no file has this column, or it is the key",
             fix=did_you_mean(name, known),
         )
 
 
-def _common(file: FileDifference, terms: Terms) -> list[str]:
+def _common_columns(file: FileDifference, options: Options) -> list[str]:
     """The columns whose cells are compared."""
     if not (file.a and file.b):
         return []
-    return [name for name in file.a.columns if name in file.b.columns and name != terms.key]
+    return [name for name in file.a.columns if name in file.b.columns and name != options.key]
+
+
+# Rows
+
+
+class Row(NamedTuple):
+    """A row of a CSV file as it is sorted. `side` is 0 for A and 1 for B, `file` is the index of
+    the pair of files, `position` that of the row in its file."""
+
+    is_test: int
+    user: str
+    side: int
+    file: int
+    position: int
+    cells: str
+
+
+USER_OF = itemgetter(0, 1)
 
 
 @contextmanager
-def _store() -> Iterator[sqlite3.Connection]:
-    """A database that is gone when it is closed. Raises `AudienceError` if it finds no room."""
+def _temporary_database() -> Iterator[sqlite3.Connection]:
+    """SQLite deletes it when it is closed. Raises `AudienceError` if there is no space for it."""
     try:
-        with closing(sqlite3.connect("", isolation_level=None)) as store:
-            store.execute(f"pragma cache_size = -{CACHE_KIB}")
-            store.execute("pragma journal_mode = off")
-            store.execute("begin")
-            store.execute("create table record (is_test, user, side, file, position, cells)")
-            yield store
+        with closing(sqlite3.connect("", isolation_level=None)) as database:
+            database.execute(f"pragma cache_size = -{CACHE_KIB}")
+            database.execute("pragma journal_mode = off")
+            database.execute("begin")
+            database.execute("create table row (is_test, user, side, file, position, cells)")
+            yield database
     except sqlite3.Error as problem:
         raise AudienceError(
             f"the rows cannot be sorted in a temporary file: {problem}",
@@ -291,19 +194,130 @@ def _store() -> Iterator[sqlite3.Connection]:
 
 
 def _rows(
-    file: NamedCsv, noted: FileSide, key: str, compared: list[str], *, side: int, index: int
+    named: NamedCsv, compared: ComparedFile, key: str, columns: list[str], *, side: int, file: int
 ) -> Iterator[tuple[int, str, int, int, int, str]]:
-    """A file's records as `Row` has them. How many there are is noted at the end."""
-    with opened(file.path) as records:
-        at = records.columns.index(key)
-        places = [records.columns.index(name) for name in compared]
-        is_test = int(file.is_test)
+    """A file's rows with the fields of `Row`. They are counted in `compared`."""
+    with opened(named.path) as records:
+        key_index = records.columns.index(key)
+        indexes = [records.columns.index(name) for name in columns]
+        is_test = int(named.is_test)
         for position, row in enumerate(records):
-            cells = SEPARATOR.join([row[place] for place in places])
-            yield is_test, row[at], side, index, position, cells
-            noted.rows += 1
+            cells = SEPARATOR.join([row[index] for index in indexes])
+            yield is_test, row[key_index], side, file, position, cells
+            compared.rows += 1
 
 
-def _sorted_rows(store: sqlite3.Connection) -> Iterator[Row]:
+def _sorted_rows(database: sqlite3.Connection) -> Iterator[Row]:
     order = "order by is_test, user, side, file, position"
-    return map(Row._make, store.execute(f"select * from record {order}"))
+    return map(Row._make, database.execute(f"select * from row {order}"))
+
+
+class _RowComparison:
+    """Compares the rows of one user at a time and counts the differences.
+
+    The pairing is not done in SQL: numbering each user's rows takes another sort, and half as much
+    CPU again as these few lines of Python.
+    """
+
+    def __init__(self, comparison: Comparison, columns: list[list[str]], examples: int) -> None:
+        self._comparison = comparison
+        self._files = comparison.files
+        self._columns = columns
+        self._limit = examples
+        self._example_counts: Counter[tuple[str | int, ...]] = Counter()
+        sizes = [file.a.rows if file.a and file.b else 0 for file in self._files]
+        # for each file, the position in B of each row of A, -1 for a row that B does not have
+        self._positions = [array("q", [-1]) * size for size in sizes]
+
+    def compare(self, rows: Iterable[Row]) -> None:
+        """`rows` are those of both runs, sorted by user, then side, file and position."""
+        for _, rows_of_user in groupby(rows, key=USER_OF):
+            a: list[Row] = []
+            b: list[Row] = []
+            for row in rows_of_user:
+                (b if row.side else a).append(row)
+            self._compare_user(a, b)
+        for file, positions in zip(self._files, self._positions, strict=True):
+            file.out_of_order = out_of_order(positions)
+
+    def _compare_user(self, a: list[Row], b: list[Row]) -> None:
+        if not (a or b)[0].is_test:  # every test file has the same test user
+            self._comparison.repeated_a += len(a) > 1
+            self._comparison.repeated_b += len(b) > 1
+        if not b:
+            self._comparison.only_a += 1
+            for index in {row.file for row in a}:
+                self._files[index].only_a += 1
+                self._add_example("only in A", [index], a[0].user)
+        elif not a:
+            self._comparison.only_b += 1
+            for index in {row.file for row in b}:
+                self._files[index].only_b += 1
+                self._add_example("only in B", [index], b[0].user)
+        else:
+            self._compare_files(*self._compare_common(a, b))
+
+    def _compare_common(self, a: list[Row], b: list[Row]) -> tuple[list[Row], list[Row]]:
+        """Compare a user's n-th row in each file of A with the n-th in that file of B. Returns the
+        rows that have no such partner."""
+        partners: dict[int, deque[Row]] = defaultdict(deque)
+        for row in b:
+            partners[row.file].append(row)
+        unpaired_a = []
+        for row in a:
+            if not partners[row.file]:
+                unpaired_a.append(row)
+                continue
+            partner = partners[row.file].popleft()
+            self._positions[row.file][row.position] = partner.position
+            self._files[row.file].common += 1
+            if row.cells != partner.cells:
+                self._count_changed(row, partner)
+        return unpaired_a, [row for rows in partners.values() for row in rows]
+
+    def _count_changed(self, a: Row, b: Row) -> None:
+        pairs = zip(a.cells.split(SEPARATOR), b.cells.split(SEPARATOR), strict=True)
+        by_column = zip(self._columns[a.file], pairs, strict=True)
+        cells = {name: pair for name, pair in by_column if pair[0] != pair[1]}
+        self._files[a.file].changed_rows += 1
+        self._files[a.file].changed_cells.update(cells.keys())
+        self._add_example("changed", [a.file], a.user, cells)
+
+    def _compare_files(self, a: list[Row], b: list[Row]) -> None:
+        """Count a user's unpaired rows: a row on each side has moved, a row on one is extra."""
+        for row, partner in zip(a, b, strict=False):
+            labels = (self._files[row.file].label, self._files[partner.file].label)
+            self._comparison.moved[labels] += 1
+            self._add_example("moved", [row.file, partner.file], row.user)
+        for row in a[len(b) :]:
+            self._files[row.file].extra_a += 1
+            self._add_example("extra row in A", [row.file], row.user)
+        for row in b[len(a) :]:
+            self._files[row.file].extra_b += 1
+            self._add_example("extra row in B", [row.file], row.user)
+
+    def _add_example(
+        self, kind: str, files: list[int], user: str, cells: dict[str, Cells] | None = None
+    ) -> None:
+        if self._example_counts[(kind, *files)] < self._limit:
+            self._example_counts[(kind, *files)] += 1
+            labels = tuple(self._files[index].label for index in files)
+            self._comparison.examples.append(Example(kind, labels, user, cells or {}))
+
+
+def out_of_order(positions: Iterable[int]) -> int:
+    """The fewest rows that must be moved to put the rest in order; -1 is no row.
+
+    All but the longest increasing subsequence, whose length is found by patience sorting.
+    """
+    tails = array("q")
+    count = 0
+    for position in positions:
+        if position < 0:
+            continue
+        count += 1
+        if not tails or position > tails[-1]:
+            tails.append(position)
+        else:
+            tails[bisect_left(tails, position)] = position
+    return count - len(tails)

@@ -1,3 +1,3 @@
-"""Follows one user through an audience's models and names the step that decided."""
+"""Follows users through an audience's models, and finds the rule that decides about them."""
 
 __all__ = ["trace"]

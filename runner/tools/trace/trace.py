@@ -1,4 +1,4 @@
-"""Follows one user through an audience's models, and finds the step that decided."""
+"""Follows users through an audience's models, and finds the model and line that decided."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from runner.project.nodes import Project
 from runner.project.targets import Target
 from runner.sql.compile import CompiledAudience, compile_audience
 from runner.sql.personal import MASKED, is_personal
-from runner.tools.trace import evidence as rules
-from runner.tools.trace.evidence import ClosedGate, Row, Sightings, closed_gates, look
+from runner.tools.trace import rules
+from runner.tools.trace.user_rows import FailedTest, Row, UserRows, failed_tests, find_users
 
 Fate = Literal["exported", "withheld", "left out", "unknown"]
 
 ROWS_NAMED = 5
-"""Of the rows that a step left out, in a verdict."""
+"""How many of the rows that a model left out are named in a summary."""
 
 
 @dataclass(frozen=True)
 class Reason:
-    """Why a user or row is left out: the model with the rule, the rule's line, and a sentence."""
+    """Why a user or a row is left out: the model with the rule, a sentence, and the rule's line."""
 
     model: str
     text: str
@@ -40,9 +40,8 @@ class Reason:
 
 @dataclass(frozen=True)
 class Step:
-    """A model with the key: the user's rows in it, and those it was offered but did not take.
-
-    `is_supply` models only read sources; they neither start nor end the way of a user.
+    """A model with the key: the user's rows in it, and rows of the models it reads that it left
+    out, with the reason in `choice`. `is_staging` models read nothing but source tables.
     """
 
     model: str
@@ -50,10 +49,10 @@ class Step:
     rows: list[Row]
     left_out: list[Row]
     choice: Reason | None
-    is_supply: bool
+    is_staging: bool
 
     def as_json(self, reasons: Iterable[Reason]) -> dict[str, Any]:
-        """`reasons` are those of the whole trace: the user was lost at the models they name."""
+        """`reasons` are those of the whole trace: they name the models where the user was lost."""
         return {
             "model": self.model,
             "file": self.where.path.as_posix(),
@@ -85,8 +84,8 @@ class OutsideAction:
 
 @dataclass(frozen=True)
 class Trace:
-    """One user's way. `exports` are the files that have them, `reasons` why none has, or why none
-    of these is published."""
+    """What happened to one user. `exports` are the files with the user; `reasons` say why no file
+    has the user, or why the file is not published."""
 
     user: str
     fate: Fate
@@ -109,13 +108,13 @@ class Trace:
 
 @dataclass(frozen=True)
 class Answer:
-    """The users' ways, in the order they were asked for, each once."""
+    """The traces of all users, in the order in which they were given, each once."""
 
     compiled: CompiledAudience
     traces: list[Trace]
 
     def as_json(self) -> dict[str, Any]:
-        """Everything, each row whole."""
+        """All of it, with all columns of each row."""
         parameters = self.compiled.parameters
         window = parameters.window
         return {
@@ -128,26 +127,29 @@ class Answer:
             },
             "key": self.compiled.audience.key,
             "users": [
-                {"user": trace.user, "fate": trace.fate, "verdict": self.verdict(trace)}
+                {"user": trace.user, "fate": trace.fate, "verdict": self.summary(trace)}
                 | trace.as_json()
                 for trace in self.traces
             ],
         }
 
-    def verdict(self, trace: Trace) -> str:
-        """What became of a user, in one sentence with the place of the rule."""
+    def summary(self, trace: Trace) -> str:
+        """What happened to a user, in one sentence with the rule's file and line."""
         audience = self.compiled.audience
         if trace.fate == "unknown":
             source = audience.trace.key_source
             place = f"{source.source}.{source.table}" if source else "the database"
             return f"unknown: {place} has no such {source.column if source else audience.key}"
         if trace.fate == "exported":
-            types = (f"exported as {one.audience_type} to {one.file}" for one in trace.exports)
-            return " and ".join(types) + self._outranked(trace)
-        return "not exported: " + "; ".join(f"{one.text} ({one.where})" for one in trace.reasons)
+            files = (
+                f"exported as {output.audience_type} to {output.file}" for output in trace.exports
+            )
+            return " and ".join(files) + self._left_out(trace)
+        reasons = (f"{reason.text} ({reason.where})" for reason in trace.reasons)
+        return f"not exported: {'; '.join(reasons)}"
 
-    def _outranked(self, trace: Trace) -> str:
-        """What else the user did, and the rule by which it was left out."""
+    def _left_out(self, trace: Trace) -> str:
+        """Which other rows of an exported user were left out, and by which rule."""
         parts = []
         for step in trace.steps:
             if step.left_out and step.choice:
@@ -158,7 +160,7 @@ class Answer:
         return "".join(parts)
 
     def label(self, row: Row) -> str:
-        """A row in few words: its kind, as the funnel counts kinds, and its time."""
+        """A short name of a row: its kind, as the funnel counts kinds, and its time."""
         audience = self.compiled.audience
         kinds = [str(row[step.by]) for step in audience.funnel if step.by in row]
         at = moment(row.get(audience.trace.time or ""))
@@ -167,7 +169,7 @@ class Answer:
 
 
 def moment(value: object) -> datetime | None:
-    """An instant as PostgreSQL writes it in JSON; one without offset is taken for UTC."""
+    """The instant in PostgreSQL's JSON, in UTC if it has no offset; None if it is no instant."""
     try:
         at = datetime.fromisoformat(str(value))
     except ValueError:
@@ -187,8 +189,9 @@ def trace(
 ) -> Answer:
     """Follow users through an audience's models, made as a run makes them, in one snapshot.
 
-    Raises `UsageError` for keys that cannot be, `ProjectError` for models or rules that are wrong,
-    `DatabaseError` if the server cannot be reached or refuses a model. Nothing is written.
+    Raises `UsageError` for users that are no values of the key's type, `ProjectError` for wrong
+    models or rules, `DatabaseError` if the server cannot be reached or refuses a model. Nothing is
+    written.
     """
     compiled = compile_audience(project, audience, given, as_of)
     for user in users:
@@ -199,98 +202,105 @@ def trace(
     if not users:
         raise UsageError("no user is given", fix="give one key or more")
     with open_snapshot(compiled, target) as snapshot:
-        tracer = _Tracer(look(snapshot, users), given, unmask=unmask)
-        return Answer(snapshot.compiled, [tracer.trace(key) for key in tracer.sightings.keys])
+        user_rows = find_users(snapshot, users)
+        tracer = _Tracer(user_rows, given, unmask=unmask)
+        return Answer(snapshot.compiled, [tracer.trace(key) for key in user_rows.keys])
 
 
 class _Tracer:
-    """What the traces of one answer share: sightings, and what was looked up on the way."""
+    """Makes the traces of one answer. What the database was asked once is kept for other users."""
 
-    def __init__(self, sightings: Sightings, given: Mapping[str, str], *, unmask: bool) -> None:
-        self.sightings = sightings
-        self.compiled = sightings.compiled
-        self.audience = sightings.compiled.audience
+    def __init__(self, user_rows: UserRows, given: Mapping[str, str], *, unmask: bool) -> None:
+        self.user_rows = user_rows
+        self.compiled = user_rows.compiled
+        self.audience = user_rows.compiled.audience
         activity = self.audience.activity_model
-        self._above = self.compiled.graph.upstream(activity) - {activity}
+        self._upstream = self.compiled.graph.upstream(activity) - {activity}
         self._given = given
         self._unmask = unmask
-        self._known = sightings.known()
+        self._known_keys = user_rows.known_keys()
         self._needs: dict[tuple[str, str], bool] = {}
         self._outside: dict[str, list[Row]] | None = None
-        self._gates: list[ClosedGate] | None = None
+        self._failed_tests: list[FailedTest] | None = None
 
     def trace(self, key: str) -> Trace:
-        exports = [one for one in self.audience.outputs if self._rows(one.model, key)]
-        steps = [self._step(model, key) for model in self.sightings.rows]
-        is_known = self._known is None or key in self._known
+        exports = [output for output in self.audience.outputs if self._rows(output.model, key)]
+        steps = [self._step(model, key) for model in self.user_rows.rows]
+        is_known = self._known_keys is None or key in self._known_keys
         if exports:
-            closed = _distinct(one for output in exports for one in self._closed(output, key))
-            fate: Fate = "withheld" if closed else "exported"
-            return Trace(key, fate, exports, closed, steps, [])
+            unpublished = _distinct(
+                reason for output in exports for reason in self._why_unpublished(output, key)
+            )
+            fate: Fate = "withheld" if unpublished else "exported"
+            return Trace(key, fate, exports, unpublished, steps, [])
         if not is_known and not any(step.rows for step in steps):
             return Trace(key, "unknown", [], [], steps, [])
         lost_at = self._lost_at(key)
-        reasons = _distinct(one for model in lost_at for one in self._reasons(model, key))
+        reasons = _distinct(reason for model in lost_at for reason in self._reasons(model, key))
         outside = self._actions_outside(key) if self.audience.activity_model in lost_at else []
         return Trace(key, "left out", [], reasons, steps, outside)
 
     def _rows(self, model: str, key: str) -> list[Row]:
-        return self.sightings.rows[model][key] if model in self.sightings.rows else []
+        return self.user_rows.rows[model][key] if model in self.user_rows.rows else []
 
     # The steps
 
     def _step(self, model: str, key: str) -> Step:
-        refs = [ref for ref in self.sightings.refs(model) if ref not in self._above]
-        left_out = [row for ref in refs for row in self._not_taken(model, ref, key)]
+        refs = [ref for ref in self.user_rows.refs(model) if ref not in self._upstream]
+        left_out = [row for ref in refs for row in self._rows_left_out(model, ref, key)]
         choice = self._choice(model) if left_out else None
         where = self.compiled.project.models[model].location
         rows = [self._shown(model, row) for row in self._rows(model, key)]
-        ends = {self.audience.activity_model, *(one.model for one in self.audience.outputs)}
-        is_supply = model not in ends and not self.compiled.graph.models[model].refs
-        return Step(model, where, rows, left_out, choice, is_supply)
+        outputs = {output.model for output in self.audience.outputs}
+        is_staging = (
+            model not in outputs | {self.audience.activity_model}
+            and not self.compiled.graph.models[model].refs
+        )
+        return Step(model, where, rows, left_out, choice, is_staging)
 
-    def _not_taken(self, model: str, ref: str, key: str) -> list[Row]:
-        """The rows of `ref` that a model left out while it took others, by their common columns."""
-        taken, offered = self._rows(model, key), self._rows(ref, key)
-        if not taken or len(offered) < 2:
+    def _rows_left_out(self, model: str, ref: str, key: str) -> list[Row]:
+        """The user's rows of `ref` that the model left out while it kept others. They are compared
+        by the columns that both models have."""
+        kept, read = self._rows(model, key), self._rows(ref, key)
+        if not kept or len(read) < 2:
             return []
-        common = [name for name in offered[0] if name in taken[0]]
-        values = [[row[name] for name in common] for row in taken]
-        missed = [row for row in offered if [row[name] for name in common] not in values]
-        return [self._shown(ref, row) for row in missed] if len(missed) < len(offered) else []
+        common = [name for name in read[0] if name in kept[0]]
+        values = [[row[name] for name in common] for row in kept]
+        left_out = [row for row in read if [row[name] for name in common] not in values]
+        return [self._shown(ref, row) for row in left_out] if len(left_out) < len(read) else []
 
     def _choice(self, model: str) -> Reason:
         where = rules.choice_line(self.compiled, model)
-        text = rules.sentence(self.compiled, model) or f"{model} does not take them"
+        text = rules.sentence(self.compiled, model) or f"{model} does not keep them"
         return Reason(model, text, where)
 
     def _shown(self, model: str, row: Row) -> Row:
-        """The row without what is personal; what is missing or blank still shows as that. The key
-        stays: whoever asks has it."""
-        hidden = set()
+        """The row with personal values masked. Empty values are shown, as they identify nobody, and
+        so is the key, which was given."""
+        masked = set()
         if not self._unmask:
-            hidden = {one for one in row if is_personal(self.compiled, model, one)}
+            masked = {name for name in row if is_personal(self.compiled, model, name)}
         return {
             name: MASKED
-            if name in hidden - {self.audience.key} and str(value or "").strip()
+            if name in masked - {self.audience.key} and str(value or "").strip()
             else value
             for name, value in row.items()
         }
 
     # Why a file with the user is not published
 
-    def _closed(self, output: Output, key: str) -> Iterator[Reason]:
-        """The data tests that keep a file from being published, the user's own rows named."""
-        if self._gates is None:
-            self._gates = closed_gates(self.sightings)
-        for gate in self._gates:
-            if output.audience_type in gate.result.audience_types:
-                whose = ", theirs among them" if key in gate.keys else ""
+    def _why_unpublished(self, output: Output, key: str) -> Iterator[Reason]:
+        """The failed data tests that keep a file from being published."""
+        if self._failed_tests is None:
+            self._failed_tests = failed_tests(self.user_rows)
+        for test in self._failed_tests:
+            if output.audience_type in test.result.audience_types:
+                rows_of_user = ", this user's among them" if key in test.keys else ""
                 text = (
-                    f"failed data test {gate.result.name}: {gate.result.in_words}{whose}, so "
-                    f"{output.audience_type} is not published"
+                    f"failed data test {test.result.name}: {test.result.in_words}{rows_of_user}, "
+                    f"so {output.audience_type} is not published"
                 )
-                yield Reason(gate.result.reads[0], text, gate.result.location)
+                yield Reason(test.result.reads[0], text, test.result.location)
 
     # Where and why a user was lost
 
@@ -300,35 +310,40 @@ class _Tracer:
         if dropped is not None:
             return [dropped]
         outputs = self.audience.outputs
-        found = (one for output in outputs for one in self._lost_before(output.model, key))
-        return list(dict.fromkeys(found))
+        models = (model for output in outputs for model in self._lost_before(output.model, key))
+        return list(dict.fromkeys(models))
 
     def _dropping_model(self, key: str) -> str | None:
-        """The model that reads the key's source, if the user is there and not in the model, and
-        nobody is in the activity model without it."""
+        """The first model on the way to the activity model that reads the source table of
+        `key_source` and leaves out the user, who is in that table.
+
+        A model does not count if the activity model has users who are not in it.
+        """
         source = self.audience.trace.key_source
-        if source is None or key not in (self._known or ()):
+        if source is None or key not in (self._known_keys or ()):
             return None
         relation = self.compiled.project.sources[(source.source, source.table)].relation
         activity = self.audience.activity_model
         without = (
             model
-            for model in self.sightings.rows
-            if model in self._above | {activity}
+            for model in self.user_rows.rows
+            if model in self._upstream | {activity}
             and relation in self.compiled.graph.models[model].sql.text
             and not self._rows(model, key)
         )
         return next(
-            (one for one in without if one == activity or self._is_needed(activity, one)), None
+            (model for model in without if model == activity or self._is_needed(activity, model)),
+            None,
         )
 
     def _lost_before(self, model: str, key: str) -> list[str]:
-        """The first models without the user on the way to one that is without them.
+        """The first models without the user on the way to `model`, which does not have them.
 
-        Nothing above the activity model: what feeds it may all be without the user. Where some of
-        what a model reads has the user, the rest is to blame only if the model needs it.
+        Models upstream of the activity model are not looked at: the user may be in none of them.
+        If some of the models that a model reads have the user, the others count only if the model
+        needs them.
         """
-        refs = [ref for ref in self.sightings.refs(model) if ref not in self._above]
+        refs = [ref for ref in self.user_rows.refs(model) if ref not in self._upstream]
         missing = [
             ref
             for ref in refs
@@ -336,24 +351,29 @@ class _Tracer:
         ]
         if any(self._rows(ref, key) for ref in refs):
             missing = [ref for ref in missing if self._is_needed(model, ref)]
-        found = [one for ref in missing for one in self._lost_before(ref, key)]
-        return list(dict.fromkeys(found)) or [model]
+        models = [upstream for ref in missing for upstream in self._lost_before(ref, key)]
+        return list(dict.fromkeys(models)) or [model]
 
     def _is_needed(self, model: str, ref: str) -> bool:
         if (model, ref) not in self._needs:
-            self._needs[model, ref] = self.sightings.needs(model, ref)
+            self._needs[model, ref] = self.user_rows.needs(model, ref)
         return self._needs[model, ref]
 
     def _reasons(self, model: str, key: str) -> list[Reason]:
-        """Rule columns that are not true on all the rows a model was offered, else its own rule."""
-        for ref in self.sightings.refs(model):
+        """The rule columns that are not true in the rows that a model reads, if each row has one;
+        otherwise the model's own rule."""
+        for ref in self.user_rows.refs(model):
             rows = self._rows(ref, key)
             broken = [self._broken_rules(ref, row) for row in rows]
             if rows and all(broken):
-                names = dict.fromkeys(name for row in broken for name in row)
-                return _distinct(one for name in names for one in self._told(ref, name, key))
+                columns = dict.fromkeys(column for row in broken for column in row)
+                return _distinct(
+                    reason
+                    for column in columns
+                    for reason in self._column_reasons(ref, column, key)
+                )
         text = rules.sentence(self.compiled, model)
-        clause = f"{model} has no row of theirs: {rules.filter_clause(self.compiled, model)}"
+        clause = f"{model} has no row of this user: {rules.filter_clause(self.compiled, model)}"
         is_activity = model == self.audience.activity_model
         place = rules.window_line if is_activity else rules.filter_line
         return [Reason(model, text or clause, place(self.compiled, model))]
@@ -365,18 +385,22 @@ class _Tracer:
             if (value is False or value is None) and rules.is_rule(self.compiled, model, name)
         ]
 
-    def _told(self, model: str, column: str, key: str) -> list[Reason]:
-        """Why a rule column is not true for the user's rows, by the first model that has it."""
+    def _column_reasons(self, model: str, column: str, key: str) -> list[Reason]:
+        """Why a rule column is not true in the user's rows: the sentences of the first model with
+        sentences about it, at the line of the first model that has the column."""
         upstream = self.compiled.graph.upstream(model)
-        having = [one for one in self.sightings.rows if one in upstream]
-        having = [one for one in having if any(column in row for row in self._rows(one, key))]
-        origin = having[0]
+        with_column = [
+            name
+            for name in self.user_rows.rows
+            if name in upstream and any(column in row for row in self._rows(name, key))
+        ]
+        origin = with_column[0]
         where = rules.column_line(self.compiled, origin, column)
         reasons = []
-        for teller in having:
-            for row in self._rows(teller, key):
-                shown = self._shown(teller, row)
-                sentence = rules.sentence(self.compiled, teller, column, shown)
+        for name in with_column:
+            for row in self._rows(name, key):
+                shown = self._shown(name, row)
+                sentence = rules.sentence(self.compiled, name, column, shown)
                 if sentence is not None and row[column] is not True:
                     reasons.append(Reason(origin, sentence, where))
             if reasons:
@@ -391,7 +415,7 @@ class _Tracer:
         if window is None or time is None:
             return []
         if self._outside is None:
-            self._outside = self.sightings.outside(self._given)
+            self._outside = self.user_rows.outside_window(self._given)
         model, as_of = self.audience.activity_model, self.compiled.parameters.as_of
         actions = []
         for row in self._outside[key]:
@@ -399,7 +423,9 @@ class _Tracer:
             if at is not None and not window.start <= at < window.end:
                 after, until = at + (as_of - window.end), at + (as_of - window.start)
                 actions.append(OutsideAction(self._shown(model, row), at, after, until))
-        return sorted(actions, key=lambda one: max(window.start - one.at, one.at - window.end))
+        return sorted(
+            actions, key=lambda action: max(window.start - action.at, action.at - window.end)
+        )
 
 
 def _distinct(reasons: Iterable[Reason]) -> list[Reason]:

@@ -1,4 +1,4 @@
-"""What can be compared: a run's manifest, a pointer to one, a folder of runs, or one CSV file."""
+"""Reads which files are compared: those of a manifest, a pointer, a folder of runs, or one CSV."""
 
 from __future__ import annotations
 
@@ -13,33 +13,34 @@ from runner.files.names import NamedCsv, csv_named, timestamp_given
 
 
 @dataclass(frozen=True)
-class Side:
-    """One side of a comparison. `source` describes which run was taken."""
+class Run:
+    """One of the two runs that are compared, with its files by label. `source` describes which run
+    was taken, `is_single_file` means that only one CSV file was given."""
 
     given: Path
     source: str
     files: dict[str, NamedCsv]
-    is_single: bool = False
+    is_single_file: bool = False
 
 
-def read_side(given: Path, *, with_test_files: bool) -> Side:
+def read_run(given: Path, *, with_test_files: bool) -> Run:
     """The files that a path means.
 
     A folder means the newest run in it, FOLDER/TIMESTAMP another one. Raises `UsageError` if
     there is nothing to compare.
     """
-    # not Path's own: they raise if a name is too long
+    # Path.is_dir and Path.is_file raise if a name is too long
     if os.path.isdir(given):  # noqa: PTH112
-        return _run_of(given, given, None, with_test_files=with_test_files)
+        return _in_folder(given, given, None, with_test_files=with_test_files)
     is_file = os.path.isfile(given)  # noqa: PTH113
     if is_file and given.suffix == ".json":
         return _of_manifest(given, with_test_files=with_test_files)
     if is_file:
         file = csv_named(given) or NamedCsv(given, given.name, False, None)
-        return Side(given, str(given), {file.label: file}, is_single=True)
+        return Run(given, str(given), {file.label: file}, is_single_file=True)
     timestamp = timestamp_given(given.name)
     if timestamp and os.path.isdir(given.parent):  # noqa: PTH112
-        return _run_of(given, given.parent, timestamp, with_test_files=with_test_files)
+        return _in_folder(given, given.parent, timestamp, with_test_files=with_test_files)
     raise UsageError(
         "there is no such file or folder",
         where=str(given),
@@ -47,13 +48,13 @@ def read_side(given: Path, *, with_test_files: bool) -> Side:
     )
 
 
-def _run_of(given: Path, folder: Path, wanted: str | None, *, with_test_files: bool) -> Side:
+def _in_folder(given: Path, folder: Path, wanted: str | None, *, with_test_files: bool) -> Run:
     found = [file for path in _files_in(folder) if (file := csv_named(path))]
     if not found:
         raise UsageError(
             "there is no CSV file in this folder",
             where=str(folder),
-            fix="give the folder that holds a run's files, or a manifest",
+            fix="give the folder that contains a run's files, or a manifest",
         )
     runs = sorted({file.timestamp or "" for file in found})
     if wanted is not None and wanted not in runs:
@@ -66,7 +67,7 @@ def _run_of(given: Path, folder: Path, wanted: str | None, *, with_test_files: b
     newest = f", the newest of {len(runs)}" if len(runs) > 1 and wanted is None else ""
     source = f"{folder}, run {chosen}{newest}" if chosen else str(folder)
     files = [file for file in found if (file.timestamp or "") == chosen]
-    return _side(given, source, files, with_test_files=with_test_files)
+    return _run(given, source, files, with_test_files=with_test_files)
 
 
 def _files_in(folder: Path) -> list[Path]:
@@ -77,7 +78,7 @@ def _files_in(folder: Path) -> list[Path]:
         raise UsageError(what, where=str(folder), fix="allow this user to read it") from None
 
 
-def _of_manifest(given: Path, *, with_test_files: bool) -> Side:
+def _of_manifest(given: Path, *, with_test_files: bool) -> Run:
     manifest, document = given, _read(given)
     if isinstance(document, Pointer):
         manifest = given.parent / document.manifest
@@ -90,7 +91,7 @@ def _of_manifest(given: Path, *, with_test_files: bool) -> Side:
         )
     files = [_listed(manifest, file) for file in document.csv_files]
     source = str(given) if manifest == given else f"{given}, which names {manifest.name}"
-    return _side(given, source, files, with_test_files=with_test_files)
+    return _run(given, source, files, with_test_files=with_test_files)
 
 
 def _read(path: Path) -> RunResult | Pointer:
@@ -114,7 +115,7 @@ def _listed(manifest: Path, listed: CsvFile) -> NamedCsv:
     return csv_named(path) or NamedCsv(path, path.name, False, None)
 
 
-def _side(given: Path, source: str, files: list[NamedCsv], *, with_test_files: bool) -> Side:
+def _run(given: Path, source: str, files: list[NamedCsv], *, with_test_files: bool) -> Run:
     by_label: dict[str, NamedCsv] = {}
     for file in files:
         if file.is_test and not with_test_files:
@@ -131,4 +132,4 @@ def _side(given: Path, source: str, files: list[NamedCsv], *, with_test_files: b
         raise UsageError(
             "there are only test files in this run", where=source, fix="add --test-files"
         )
-    return Side(given, source, by_label)
+    return Run(given, source, by_label)

@@ -1,4 +1,4 @@
-"""What differs between two sides. Users are counted, and named only if asked for."""
+"""What differs between two runs. Users are counted, and named only on request."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from runner.files.csv import Style
-from runner.tools.compare.sides import Side
+from runner.tools.compare.runs import Run
 
 Cells = tuple[str, str]
 """One cell in A and in B."""
 
 
 @dataclass
-class FileSide:
-    """One side's file of a pair. `columns` are those that are looked at."""
+class ComparedFile:
+    """A CSV file of one of the runs. `columns` are those that are compared."""
 
     name: str
     columns: list[str]
@@ -30,15 +30,15 @@ class FileSide:
 
 @dataclass
 class FileDifference:
-    """What differs between the files of one name; a side is None where there is no such file.
+    """What differs between two files of the same name; `a` or `b` is None if there is no such file.
 
-    `only_a` and `only_b` count users that the whole other side does not have. `extra_a` and
-    `extra_b` count rows of users that both sides have, but not as often.
+    `only_a` and `only_b` count users whom the other run has in no file. `extra_a` and `extra_b`
+    count rows of users whom both runs have, but not as often.
     """
 
     label: str
-    a: FileSide | None
-    b: FileSide | None
+    a: ComparedFile | None
+    b: ComparedFile | None
     columns_only_a: list[str] = field(default_factory=list)
     columns_only_b: list[str] = field(default_factory=list)
     is_column_order_different: bool = False
@@ -62,7 +62,7 @@ class FileDifference:
         return has_same_columns and has_same_rows and not (self.changed_rows or self.out_of_order)
 
     def notes(self) -> Iterator[str]:
-        """How the two files are written differently, which is no difference."""
+        """How the two files are written differently, which does not make them different."""
         if self.a is None or self.b is None:
             return
         a, b = self.a.style, self.b.style
@@ -101,7 +101,7 @@ class FileDifference:
 
 @dataclass(frozen=True)
 class Example:
-    """One user of a difference: what kind, in which files, which cells."""
+    """One user of a difference: of which kind, in which files, in which cells."""
 
     kind: str
     files: tuple[str, ...]
@@ -115,11 +115,11 @@ class Example:
 
 @dataclass
 class Comparison:
-    """Two sides, and all that differs. `moved` counts users by the file in A and the file in B;
-    `repeated_a` and `repeated_b` count users with more than one row on a side."""
+    """Two runs, and all that differs. `moved` counts users by the file in A and the file in B;
+    `repeated_a` and `repeated_b` count users with more than one row in a run."""
 
-    a: Side
-    b: Side
+    a: Run
+    b: Run
     key: str
     ignored: tuple[str, ...]
     files: list[FileDifference]
@@ -137,8 +137,8 @@ class Comparison:
     def as_json(self) -> dict[str, Any]:
         return {
             "equal": self.is_equal,
-            "a": self._side_json(self.a, [file.a for file in self.files]),
-            "b": self._side_json(self.b, [file.b for file in self.files]),
+            "a": self._run_json(self.a, [file.a for file in self.files]),
+            "b": self._run_json(self.b, [file.b for file in self.files]),
             "key": self.key,
             "ignoredColumns": list(self.ignored),
             "usersOnlyInA": self.only_a,
@@ -154,6 +154,6 @@ class Comparison:
         }
 
     @staticmethod
-    def _side_json(side: Side, files: Iterable[FileSide | None]) -> dict[str, Any]:
+    def _run_json(run: Run, files: Iterable[ComparedFile | None]) -> dict[str, Any]:
         rows = sum(file.rows for file in files if file)
-        return {"path": str(side.given), "source": side.source, "rowCount": rows}
+        return {"path": str(run.given), "source": run.source, "rowCount": rows}
