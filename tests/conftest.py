@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,6 +26,11 @@ from tests.support import GOLDEN, Database, load_csv_folder, load_schema
 
 settings.register_profile("tests", deadline=None, suppress_health_check=list(HealthCheck))
 settings.load_profile("tests")
+
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # a shell starts background jobs so, and every process that a test starts would ignore it too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

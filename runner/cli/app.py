@@ -57,7 +57,7 @@ for _heading, _names in COMMANDS.items():
 def main() -> None:
     """Entry point of the `audiences` script."""
     # libraries' own warnings are no part of our log, and may hold what must not be shown
-    logging.lastResort = None
+    logging.getLogger().addHandler(logging.NullHandler())
     # collecting while modules are imported takes a tenth of a short run, and finds nothing
     gc.set_threshold(50_000)
     handle_signals()

@@ -7,8 +7,10 @@ any other run gives.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
@@ -154,11 +156,18 @@ def _run(state: RunState, command: list[str], output: Output, deadline: Deadline
         ) from None
     except OSError as problem:
         raise UsageError(
-            f"the legacy command cannot be started: {problem.strerror}",
+            f"the legacy command cannot be started: {_why_not_started(command[0], problem)}",
             where=where,
             looked_at=f"program {command[0]!r}, started in the project's folder",
             fix="correct the first word of the command",
         ) from None
+
+
+def _why_not_started(program: str, problem: OSError) -> str | None:
+    """A folder in PATH that this user may not read makes "no such file" a "permission denied"."""
+    if "/" not in program and shutil.which(program) is None:
+        return os.strerror(errno.ENOENT)
+    return problem.strerror
 
 
 def _last_line(output: Output) -> str | None:

@@ -21,10 +21,11 @@ class Graph:
 
     @cached_property
     def tables(self) -> frozenset[str]:
-        """Models to build once: read more than once, or set to `table`; never `ephemeral`."""
+        """Models to build once: read in two places or more, be it by one model, or set to
+        `table`; never `ephemeral`."""
         readers = Counter(self.roots)
         for rendered in self.models.values():
-            readers.update(rendered.refs)
+            readers.update(rendered.reads)
         return frozenset(
             name
             for name, rendered in self.models.items()

@@ -7,6 +7,7 @@ keeps templates from reaching Python, and an undefined name is an error.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -35,10 +36,15 @@ class RenderedModel:
 
     model: Model
     sql: MappedSql
-    refs: tuple[str, ...]
+    reads: Mapping[str, int]
     sources: tuple[tuple[str, str], ...]
     materialized: str | None
     test_config: TestConfig = field(default_factory=TestConfig)
+
+    @property
+    def refs(self) -> tuple[str, ...]:
+        """The models that it reads, each once; `reads` has in how many places."""
+        return tuple(self.reads)
 
 
 class _TextValue:
@@ -115,7 +121,7 @@ def render(
     return RenderedModel(
         model,
         untagged(tagged, model),
-        tuple(words.refs),
+        words.reads,
         tuple(words.sources),
         words.materialized,
         words.test_config,
@@ -164,7 +170,7 @@ class _Words:
         self._relations = relations
         self._values: Values = parameters.values
         self._as_of: datetime = parameters.as_of
-        self.refs: dict[str, None] = {}
+        self.reads: Counter[str] = Counter()
         self.sources: dict[tuple[str, str], None] = {}
         self.materialized = model.materialized
         self.test_config = TestConfig()
@@ -182,7 +188,7 @@ class _Words:
         if name not in self._project.models:
             fix = did_you_mean(str(name), self._project.models)
             raise ProjectError(f"ref: there is no model {name!r}", fix=fix)
-        self.refs[name] = None
+        self.reads[name] += 1
         return self._relations(self._project.models[name])
 
     def source(self, source_name: str, table: str) -> str:

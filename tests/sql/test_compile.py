@@ -121,3 +121,21 @@ def test_the_script_has_the_targets_settings_and_session_statements() -> None:
     assert "\nset work_mem to '64MB'\n;" in script
     assert "\nset enable_nestloop to off\n;" in script
     assert len(re.findall(r"^\\copy ", script, re.MULTILINE)) == 6
+
+
+def test_a_model_that_another_one_reads_twice_is_computed_once(
+    database: Database, tmp_path: Path
+) -> None:
+    """Each of the six would double the work of the one before."""
+    chain = {
+        f"m{n}": f"select a.user_id, a.name from {{{{ ref('m{n - 1}') }}}} as a inner join {{{{ ref('m{n - 1}') }}}} as b on a.user_id = b.user_id"
+        for n in range(1, 7)
+    }
+    people = "select n as user_id, 'x' as name from generate_series(1, 29) as g (n)"
+    project = tiny_project(
+        tmp_path / "p", people=people, m0="select * from {{ ref('people') }}", **chain,
+        first_file="select * from {{ ref('m6') }}",
+    )  # fmt: skip
+    compiled = compile_audience(load_project(project), "tiny", {}, AS_OF)
+    assert {f"m{n}" for n in range(6)} <= set(compiled.tables)
+    assert "m6" not in compiled.tables
