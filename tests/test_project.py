@@ -44,7 +44,7 @@ def test_sources_are_read_in_staging_only_and_refs_stand_in_import_ctes(path: Pa
         assert len(re.findall(r"^from \{\{ source\(.*\) \}\}$", text, re.MULTILINE)) == 1
     elif path.parent.name == "shared":
         # a plain select: PostgreSQL does not look into a subquery with a CTE list
-        refs = re.findall(r"(?:from|join) \{\{ ref\('\w+'\) \}\} as \w+$", text, re.MULTILINE)
+        refs = re.findall(r"(?:from|join) \{\{ ref\('\w+'\) \}\} as \w+", text)
         assert len(refs) == text.count("{{ ref(")
     else:
         assert len(IMPORT_CTE.findall(text)) == text.count("{{ ref(")

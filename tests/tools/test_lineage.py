@@ -134,6 +134,7 @@ def test_every_file_column_of_the_shipped_audience_is_traced_to_its_source() -> 
         "newest_activity_at": [
             "inventory_items.created_at",
             "offers.created_at",
+            "users.id",  # the newest of each user
             "wishlist_items.created_at",
         ],
     }

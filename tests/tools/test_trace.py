@@ -215,12 +215,15 @@ def test_an_incomplete_profile_is_lost_only_with_the_parameter(
     )
 
 
-def test_two_rules_that_fail_are_both_told(market: Marketplace, database: Database) -> None:
+def test_a_profile_is_not_looked_at_where_the_action_is_not_in_demand(
+    market: Marketplace, database: Database
+) -> None:
     user = market.user(first_name=None)
     market.closet(user, market.variant(), hours_ago(20))
     market.load(database)
     (found,) = ask(database, user, require_complete_profile="true").traces
-    assert [one.model for one in found.reasons] == ["layer3_prioritized", "layer3_enriched"]
+    assert [reason.model for reason in found.reasons] == ["layer3_prioritized"]
+    assert step_of(found, "layer3_enriched").rows == []
 
 
 # Honesty
@@ -542,7 +545,7 @@ def test_what_trace_names_must_be_there(
     path = project / "models/layer3_behavior/audience.yml"
     assert path.read_text().count(was) == 1
     path.write_text(path.read_text().replace(was, becomes))
-    with pytest.raises(ProjectError, match=r"layer3_behavior\.yml:") as caught:
+    with pytest.raises(ProjectError, match=r"audience\.yml:") as caught:
         load_project(project)
     assert message in str(caught.value)
 
@@ -660,7 +663,7 @@ def test_a_user_whose_row_fails_a_data_test_is_told_so(
     market.wish(elsewhere, market.shoe, hours_ago(20))
     market.load(database)
     project = shipped_project(tmp_path)
-    path = project / "models/layer3_behavior/audience.yml"
+    path = project / "models/layer3_behavior/models.yml"
     head, tail = path.read_text().split("  - name: layer3_closet_adders\n")
     tested = "      - name: relevant_variant_size\n        data_tests: [{accepted_values: {arguments: {values: [Unknown]}}}]\n"
     tail = tail.replace(
@@ -670,7 +673,7 @@ def test_a_user_whose_row_fails_a_data_test_is_told_so(
     line = line_of(path, "arguments: {values: [Unknown]}")
     answer = ask(database, failing, other, elsewhere, project=project)
     name = "accepted_values_layer3_closet_adders_relevant_variant_size"
-    place = f"closet_add is not published (models/layer3_behavior/audience.yml:{line}"
+    place = f"closet_add is not published (models/layer3_behavior/models.yml:{line}"
     own, others, exported = told(answer)
     assert own.startswith(
         f"not exported: failed data test {name}: 1 failing row of layer3_closet_adders, "
