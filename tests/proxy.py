@@ -26,7 +26,7 @@ class Proxy:
     first piece that contains `on` (statements may come in one piece or in several): `reset` and
     `close` end both sides, `half` ends the client's side only, `freeze` forwards nothing more on
     this connection. `latency` delays each piece by `seconds`, from the beginning. `then` is called
-    when the fault strikes.
+    when the fault strikes. `round_trips` counts how often a client sent something after an answer.
     """
 
     server: str
@@ -36,6 +36,8 @@ class Proxy:
     seconds: float = 0.0
     then: Callable[[], None] | None = None
     pieces: int = 0
+    round_trips: int = 0
+    is_answering: bool = True
     has_struck: bool = False
     is_open: bool = True
     sent: list[bytes] = field(default_factory=list)
@@ -77,6 +79,7 @@ class Proxy:
     ) -> None:  # fmt: skip
         try:
             while data := source.recv(1 << 16):
+                self._count_turn(is_client=source is client)
                 if source is client and self._is_time(data):
                     self._strike(client, sink, frozen)
                 if frozen.is_set():
@@ -89,6 +92,11 @@ class Proxy:
         if not frozen.is_set():
             _end(source)
             _end(sink)
+
+    def _count_turn(self, *, is_client: bool) -> None:
+        with self.guard:
+            self.round_trips += is_client and self.is_answering
+            self.is_answering = not is_client
 
     def _is_time(self, data: bytes) -> bool:
         with self.guard:

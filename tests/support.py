@@ -103,15 +103,20 @@ class Database:
 
 
 def run_layer3(
-    database: Database, output_dir: Path, *, as_of: datetime = AS_OF, **parameters: object
+    database: Database,
+    output_dir: Path,
+    *,
+    as_of: datetime = AS_OF,
+    target: Target | None = None,
+    **parameters: object,
 ) -> RunResult:
-    """One run of the shipped audience."""
+    """One run of the shipped audience, on the database itself or reached by another target."""
     given = {name: str(value) for name, value in parameters.items()}
     return run(
         Settings(
             project_dir=ROOT,
             audience="layer3-behavior",
-            target=database.target(),
+            target=target or database.target(),
             parameters=given,
             as_of=as_of,
             output_dir=output_dir,

@@ -67,6 +67,13 @@ FIXED_SETTINGS: dict[str, str | int] = {
     "default_transaction_read_only": "on",
 }
 """What files and safety rest on, so no profile can change it."""
+PLANNER_SETTINGS: dict[str, str | int] = {
+    # the server's own 4 is for disks that turn, and makes it scan tables that it had better look up
+    "random_page_cost": "1.1",
+    # of working tables 3,000 rows are looked at instead of 30,000: the plans are the same
+    "default_statistics_target": 10,
+}
+"""What plans rest on, unless a profile's settings give other values."""
 MASK = "********"
 
 
@@ -157,6 +164,7 @@ class Target(BaseModel):
             "lock_timeout": self.lock_timeout,
             "idle_in_transaction_session_timeout": "5min",
             "jit": "off",
+            **PLANNER_SETTINGS,
             # an error, not fewer rows, where row security hides some
             "row_security": "off",
             **self.settings,

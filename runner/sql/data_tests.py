@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -31,6 +31,10 @@ def missing(column: str, where: Location, rows: MappedSql) -> MappedSql:
     return joined("select * from (", rows, ") as tested ", test)
 
 
+def count_missing(column: str, where: Location) -> MappedSql:
+    return written_at(where, f"count(*) filter (where {quoted(column)} is null)")
+
+
 def repeated(column: str, where: Location, rows: MappedSql) -> MappedSql:
     name = quoted(column)
     return joined(
@@ -45,17 +49,28 @@ def not_accepted(
     column: Column, body: AcceptedValuesTest, where: Location, rows: MappedSql
 ) -> MappedSql:
     name = quoted(column.identifier)
-    values = [
-        literal(str(value)) if body.arguments.quote else str(value).lower()
-        for value in body.arguments.values
-    ]
     return joined(
         written_at(where, f"select {name} as value_field, count(*) as n_records"),
         " from (",
         rows,
         ") as tested ",
-        written_at(where, f"where {name} not in ({', '.join(values)}) group by {name}"),
+        written_at(where, f"where {_is_not_accepted(name, body)} group by {name}"),
     )
+
+
+def count_not_accepted(column: Column, body: AcceptedValuesTest, where: Location) -> MappedSql:
+    name = quoted(column.identifier)
+    return written_at(
+        where, f"count(distinct {name}) filter (where {_is_not_accepted(name, body)})"
+    )
+
+
+def _is_not_accepted(name: str, body: AcceptedValuesTest) -> str:
+    values = [
+        literal(str(value)) if body.arguments.quote else str(value).lower()
+        for value in body.arguments.values
+    ]
+    return f"{name} not in ({', '.join(values)})"
 
 
 def orphans(
@@ -103,7 +118,8 @@ class DataTest:
     """One test. `reads` are its models, the tested one first; `types` fail with it.
 
     `in_runs` is false for tests of models that a run inlines into others: only `audiences test`
-    runs those.
+    runs those. `aggregate` counts the failures among the tested rows, where an aggregate can:
+    the model is then read once for all such tests of it.
     """
 
     name: str
@@ -114,6 +130,7 @@ class DataTest:
     types: frozenset[str]
     in_runs: bool
     failing: Failing = field(repr=False)
+    aggregate: MappedSql | None = field(default=None, repr=False)
     sources: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -207,7 +224,8 @@ def by_model(tests: Iterable[DataTest]) -> Iterator[list[DataTest]]:
 
 
 def count_all(compiled: CompiledAudience, tests: Sequence[DataTest]) -> MappedSql:
-    """One statement that counts the failures of each of them."""
+    """One statement that counts the failures of each of them: a row for each, in any order, with
+    its place among them and the number of failures."""
     model = tests[0].tested
     shared, rows = MappedSql(""), MappedSql("")
     if model is not None and model in compiled.tables:
@@ -216,15 +234,32 @@ def count_all(compiled: CompiledAudience, tests: Sequence[DataTest]) -> MappedSq
         # computed once, however many tests there are of it
         shared = joined("with tested_rows as materialized (", compiled.rows_of(model), ")\n")
         rows = MappedSql("select * from tested_rows")
-    pieces: list[str | MappedSql] = [shared]
-    for number, test in enumerate(tests):
-        pieces.append("\nunion all\n" if number else "")
-        pieces += [
-            f"select {number} as test, count(*) from (",
-            test.failing(rows),
-            "\n) as failing",
-        ]
-    return joined(*pieces)
+    at_once = {n: test.aggregate for n, test in enumerate(tests) if test.aggregate is not None}
+    selects = [
+        joined(f"select {number} as test, count(*) from (", test.failing(rows), "\n) as failing")
+        for number, test in enumerate(tests)
+        if number not in at_once
+    ]
+    if at_once:
+        selects.insert(0, _counted_at_once(at_once, rows))
+    between = [piece for select in selects for piece in ("\nunion all\n", select)]
+    return joined(shared, *between[1:])
+
+
+def _counted_at_once(aggregates: Mapping[int, MappedSql], rows: MappedSql) -> MappedSql:
+    counts = [
+        piece
+        for number, aggregate in aggregates.items()
+        for piece in (", ", aggregate, f" as failures_{number}")
+    ]
+    listed = ", ".join(f"({number}, failures_{number})" for number in aggregates)
+    return joined(
+        "select given.test, given.failures from (select ",
+        *counts[1:],
+        " from (",
+        rows,
+        f") as tested) as counted cross join lateral (values {listed}) as given (test, failures)",
+    )
 
 
 # Declared in YAML
@@ -246,6 +281,7 @@ def _generic(
     body = test.body
     reads = [model]
     sources: tuple[tuple[str, str], ...] = ()
+    aggregate = None
     if isinstance(body, RelationshipsTest):
         parent = _parent(compiled, body.arguments.to, where)
         reads += parent.refs
@@ -253,9 +289,14 @@ def _generic(
         failing: Failing = partial(orphans, column, body, _parent_rows(compiled, parent), where)
     elif isinstance(body, AcceptedValuesTest):
         failing = partial(not_accepted, column, body, where)
+        aggregate = count_not_accepted(column, body, where)
+    elif test.kind == "unique":
+        failing = partial(repeated, column.identifier, where)
     else:
-        failing = partial(repeated if test.kind == "unique" else missing, column.identifier, where)
+        failing = partial(missing, column.identifier, where)
+        aggregate = count_missing(column.identifier, where)
     if body.config.where is not None:
+        aggregate = None
         failing = narrowed(failing, _condition(compiled, body.config.where, where))
     return DataTest(
         name=body.name or f"{test.kind}_{model}_{column.name.lower()}",
@@ -266,6 +307,7 @@ def _generic(
         types=_types_of(compiled, [model]),
         in_runs=model in compiled.graph.tables,
         failing=failing,
+        aggregate=aggregate,
         sources=sources,
     )
 
@@ -376,7 +418,10 @@ def _undeclared(compiled: CompiledAudience, declared: list[DataTest]) -> Iterato
     }
     for output in compiled.audience.outputs:
         where = compiled.output_location(output)
-        for kind, failing in (("unique", repeated), ("not_null", missing)):
+        for kind, failing, aggregate in (
+            ("unique", repeated, None),
+            ("not_null", missing, count_missing(key, where)),
+        ):
             name = f"{kind}_{output.model}_{key.lower()}"
             if name not in strict:
                 yield DataTest(
@@ -388,4 +433,5 @@ def _undeclared(compiled: CompiledAudience, declared: list[DataTest]) -> Iterato
                     types=frozenset({output.audience_type}),
                     in_runs=True,
                     failing=partial(failing, key, where),
+                    aggregate=aggregate,
                 )
