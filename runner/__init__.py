@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from runner.tools.compare.differences import Comparison
     from runner.tools.docs.page import Page, docs_page, write_page
     from runner.tools.explain.explain import Explanation, explain
+    from runner.tools.new.new import NewAudience, new_audience
     from runner.tools.show import Preview, show
     from runner.tools.trace.trace import Answer, trace
     from runner.tools.unit_tests.mutations import Mutant, check_mutations
@@ -77,6 +78,7 @@ __all__ = [
     "History",
     "LockedError",
     "Mutant",
+    "NewAudience",
     "Page",
     "ParameterError",
     "PastRun",
@@ -101,6 +103,7 @@ __all__ = [
     "explain",
     "load_project",
     "load_target",
+    "new_audience",
     "open_case_session",
     "parse_as_of",
     "psql_script",
@@ -145,6 +148,7 @@ _MODULES = {
     "runner.tools.compare.differences": ("Comparison",),
     "runner.tools.docs.page": ("Page", "docs_page", "write_page"),
     "runner.tools.explain.explain": ("Explanation", "explain"),
+    "runner.tools.new.new": ("NewAudience", "new_audience"),
     "runner.tools.show": ("Preview", "show"),
     "runner.tools.trace.trace": ("Answer", "trace"),
     "runner.tools.unit_tests.mutations": ("Mutant", "check_mutations"),

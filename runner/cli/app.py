@@ -31,7 +31,7 @@ COMMANDS = {
     "Run and operate": ("run", "check", "compare", "demo"),
     "Look after past runs": ("history", "verify", "clean"),
     "Read and change the models": (
-        "list", "compile", "test", "show", "explain", "trace", "docs", "schema",
+        "new", "list", "compile", "test", "show", "explain", "trace", "docs", "schema",
     ),
 }  # fmt: skip
 """By the heading that --help prints above them. Each is a module of its name in `commands`."""
