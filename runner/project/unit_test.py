@@ -120,10 +120,57 @@ class Overrides(StrictModel):
     macros: MacroOverrides = MacroOverrides()
 
 
+_CHANGE = "^`.+` to `.*`$"
+
+
+class EquivalentChange(StrictModel):
+    """A change of the model's SQL that no unit test can notice, because its result is the same.
+
+    It is named as `audiences test --unit --mutate` shows it, by its text and the line of SQL that
+    it starts in, and must be the only such change in such a line.
+    """
+
+    line: str = Field(min_length=1, description="the line of SQL that the change starts in")
+    after: str | None = Field(
+        default=None,
+        description="the line or lines of SQL above it, for a line that is there more than once; "
+        "blank lines and comments are left out",
+    )
+    change: str = Field(pattern=_CHANGE, description="the change as it is shown: `` `1` to `0` ``")
+    reason: str = Field(min_length=1, description="why the result is the same")
+
+    @field_validator("change", mode="before")
+    @classmethod
+    def _is_as_shown(cls, given: Any) -> Any:
+        if isinstance(given, str) and not re.fullmatch(_CHANGE, given):
+            raise ValueError(
+                f"{given!r} is not a change as the mutation check shows it, such as '`1` to `0`'"
+            )
+        return given
+
+    @property
+    def texts(self) -> tuple[str, str]:
+        """What is in the line, and what it is changed to."""
+        before, _, after = self.change[1:-1].partition("` to `")
+        return before, after
+
+
+class UnitTestMeta(StrictModel):
+    """What dbt passes over: values to repeat, and changes of the model that mean the same."""
+
+    ids: list[Any] = Field(
+        default=[], description="values with YAML anchors, which other places of the file repeat"
+    )
+    equivalent_changes: list[EquivalentChange] = Field(
+        default=[],
+        description="changes of the model's SQL that the mutation check does not count as unnoticed",
+    )
+
+
 class UnitTestConfig(StrictModel):
     enabled: bool = True
     tags: list[str] = []
-    meta: dict[str, Any] = {}
+    meta: UnitTestMeta = UnitTestMeta()
 
 
 class UnitTest(StrictModel):

@@ -178,7 +178,7 @@ def _mutant_lines(mutants: Sequence[Mutant]) -> Iterator[str]:
             yield f"unnoticed  {mutant.place}  {change}"
             yield from (f"    {line}" for line in mutant.difference)
         elif mutant.outcome == "equivalent":
-            yield f"equivalent {mutant.place}  {change}: {mutant.told_by}"
+            yield f"equivalent {mutant.place}  {change}: {mutant.detail}"
         elif mutant.outcome == "stale":
-            yield f"stale      {mutant.place}  {change}: a case notices it, or it is not made"
+            yield f"stale      {mutant.place}  {change}: {mutant.detail}"
     yield ", ".join(f"{count} {name}" for name, count in mutant_counts(mutants).items())

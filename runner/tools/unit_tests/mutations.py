@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from runner.errors import ConnectionLost, DatabaseError, ProjectError, UsageError
+from runner.errors import ConnectionLost, DatabaseError, Location, ProjectError, UsageError
 from runner.project.nodes import Model, Project
-from runner.project.unit_test import UnitCase
+from runner.project.unit_test import EquivalentChange, UnitCase
 from runner.sql.tokens import Token, tokens
 from runner.tools.unit_tests.unit_tests import Bench, chosen_cases, model_audience
 
@@ -432,22 +432,26 @@ Outcome = Literal["noticed", "refused", "equivalent", "unnoticed", "stale"]
 NOT_SQL = ("42", "0A")
 """Classes of SQLSTATE: no run would get past the server with this, and no case is needed."""
 
-_EQUIVALENT = re.compile(r"\s*-- equivalent: `(.+?)` to `(.*?)`[:,] (.+)")
-_COMMENT = re.compile(r"\s*--\s?(.*)")
-
 
 @dataclass(frozen=True)
-class Equivalence:
-    """What a comment above a line of a model says: this change of the line means the same."""
+class Note:
+    """An entry of `equivalent_changes:` in YAML, and the change that it explains."""
 
-    line: int
-    change: tuple[str, str]
-    reason: str
+    written: EquivalentChange
+    location: Location
+    mutation: Mutation | None
+    """None if the model has no such line, or no such change is made there."""
+    problem: str = ""
+    """Why there is no mutation."""
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """One change of one model and what came of it. `told_by` is a case, or a reason."""
+    """One change of one model, or a note about one, and what came of it.
+
+    `detail` is the unit test that notices the change, the server's message if it does not run the
+    changed statement, the reason of a note, or why a note is stale.
+    """
 
     path: Path
     line: int
@@ -455,7 +459,7 @@ class Mutant:
     change: tuple[str, str]
     difference: tuple[str, ...]
     outcome: Outcome
-    told_by: str = ""
+    detail: str = ""
 
     @property
     def place(self) -> str:
@@ -469,7 +473,7 @@ class Mutant:
             "from": self.change[0],
             "to": self.change[1],
             "outcome": self.outcome,
-            "case" if self.outcome == "noticed" else "reason": self.told_by or None,
+            "case" if self.outcome == "noticed" else "reason": self.detail or None,
         }
 
 
@@ -483,15 +487,18 @@ def check_mutations(
     `ProjectError` at a case that is wrong.
     """
     chosen = {case.test.model for case in chosen_cases(bench.project, select)}
+    models = {
+        name: (model, [case for case in bench.project.unit_cases if case.test.model == name])
+        for name, model in bench.project.models.items()
+        if name in chosen or not select
+    }
+    notes = {name: _notes(bench.project, *about) for name, about in models.items()}
     found: list[Mutant] = []
-    for name, model in bench.project.models.items():
-        if select and name not in chosen:
-            continue
-        own = [case for case in bench.project.unit_cases if case.test.model == name]
-        _check_that_all_pass(bench, own)
-        made = list(_mutants(bench, model, own))
-        noticed = sum(one.outcome in ("noticed", "refused") for one in made)
-        report(f"{name}: {noticed} of {len(made)} changes noticed by {len(own)} cases")
+    for name, (model, cases) in models.items():
+        _check_that_all_pass(bench, cases)
+        made = list(_mutants(bench, model, cases, notes[name]))
+        noticed = sum(mutant.outcome in ("noticed", "refused") for mutant in made)
+        report(f"{name}: {noticed} of {len(made)} changes noticed by {len(cases)} cases")
         found += made
     return found
 
@@ -506,28 +513,30 @@ def _check_that_all_pass(bench: Bench, cases: Iterable[UnitCase]) -> None:
             )
 
 
-def _mutants(bench: Bench, model: Model, cases: list[UnitCase]) -> Iterator[Mutant]:
-    explained = {(one.line, one.change): one for one in equivalences(model.source_text)}
-    stale = dict(explained)
+def _mutants(
+    bench: Bench, model: Model, cases: list[UnitCase], notes: list[Note]
+) -> Iterator[Mutant]:
+    explained = {note.mutation: note for note in notes if note.mutation}
+    stale = [(note, note.problem) for note in notes if not note.mutation]
     for mutation in mutations(model.source_text, _parameter_types(bench.project, model)):
-        key = (mutation.line_and_column(model.source_text)[0], mutation.change(model.source_text))
-        told_by = _noticing(bench, model, mutation, cases)
-        if told_by is not None:
-            yield _mutant(model, mutation, *told_by)
-        elif key in explained:
-            stale.pop(key, None)
-            yield _mutant(model, mutation, "equivalent", explained[key].reason)
-        else:
-            yield _mutant(model, mutation, "unnoticed", "")
-    for one in stale.values():
+        outcome, detail = _outcome(bench, model, mutation, cases)
+        note = explained.get(mutation)
+        if note and outcome == "unnoticed":
+            outcome, detail = "equivalent", " ".join(note.written.reason.split())
+        elif note:
+            notices = "the server does not run" if outcome == "refused" else f"{detail} notices"
+            stale.append((note, f"{notices} this change"))
+        yield _mutant(model, mutation, outcome, detail)
+    for note, why in stale:
         # a reason that explains nothing would hide the next change of that line
-        yield Mutant(model.path, one.line, 1, one.change, (), "stale", one.reason)
+        line, change = note.location.line or 1, note.written.texts
+        yield Mutant(note.location.path, line, 1, change, (), "stale", why)
 
 
-def _noticing(
+def _outcome(
     bench: Bench, model: Model, mutation: Mutation, cases: list[UnitCase]
-) -> tuple[Outcome, str] | None:
-    """Which case notices a change first; None if all of them pass."""
+) -> tuple[Outcome, str]:
+    """What came of a change, and the case that notices it first."""
     changed = replace(model, source_text=mutation.applied(model.source_text))
     for case in cases:
         try:
@@ -540,14 +549,14 @@ def _noticing(
             return ("refused", problem.what) if is_refused else ("noticed", case.name)
         except ProjectError as problem:
             return "refused", problem.what
-    return None
+    return "unnoticed", ""
 
 
-def _mutant(model: Model, mutation: Mutation, outcome: Outcome, told_by: str) -> Mutant:
+def _mutant(model: Model, mutation: Mutation, outcome: Outcome, detail: str) -> Mutant:
     source = model.source_text
     line, column = mutation.line_and_column(source)
     change = mutation.change(source)
-    return Mutant(model.path, line, column, change, _diff(source, mutation), outcome, told_by)
+    return Mutant(model.path, line, column, change, _diff(source, mutation), outcome, detail)
 
 
 def _diff(source: str, mutation: Mutation) -> tuple[str, ...]:
@@ -565,24 +574,74 @@ def _parameter_types(project: Project, model: Model) -> dict[str, str]:
     return {one.name: one.type for one in audience.parameters} if audience else {}
 
 
-def equivalences(source: str) -> list[Equivalence]:
-    """The comments ``-- equivalent: `this` to `that`: reason``, each for the next line of SQL.
-
-    A reason may go on over further lines of comment.
-    """
-    found: list[Equivalence] = []
-    waiting: list[tuple[tuple[str, str], str]] = []
-    for number, line in enumerate(source.splitlines(), start=1):
-        comment = _COMMENT.fullmatch(line)
-        if one := _EQUIVALENT.fullmatch(line):
-            waiting.append(((one[1], one[2]), one[3]))
-        elif comment and waiting:
-            change, reason = waiting.pop()
-            waiting.append((change, f"{reason} {comment[1]}".strip()))
-        elif waiting and line.strip():
-            found += [Equivalence(number, change, reason) for change, reason in waiting]
-            waiting = []
+def _notes(project: Project, model: Model, cases: Iterable[UnitCase]) -> list[Note]:
+    """The notes of a model's cases. Raises `ProjectError` for one that fits several changes, or
+    that explains what another one explains."""
+    made = mutations(model.source_text, _parameter_types(project, model))
+    found: list[Note] = []
+    for case in cases:
+        for index, written in enumerate(case.test.config.meta.equivalent_changes):
+            where = case.location_of("config", "meta", "equivalent_changes", index)
+            note = _note(model, made, written, where)
+            for other in found:
+                if note.mutation and note.mutation == other.mutation:
+                    raise ProjectError(
+                        "two notes explain the same change",
+                        where=where,
+                        looked_at=f"the other is {other.location}",
+                        fix="remove one",
+                    )
+            found.append(note)
     return found
+
+
+def _note(
+    model: Model, made: Iterable[Mutation], written: EquivalentChange, where: Location
+) -> Note:
+    source = model.source_text
+    lines = _lines_of_note(source, written)
+    fitting = [
+        mutation
+        for mutation in made
+        if mutation.change(source) == written.texts
+        and mutation.line_and_column(source)[0] in lines
+    ]
+    if len(fitting) > 1:
+        places = [mutation.line_and_column(source) for mutation in fitting]
+        is_one_line = len({line for line, _ in places}) == 1
+        raise ProjectError(
+            f"this note fits {len(fitting)} changes of {model.path}, and may explain only one",
+            where=where,
+            looked_at=f"they are at {', '.join(f'{line}:{column}' for line, column in places)}",
+            fix="put them on lines of their own in the SQL"
+            if is_one_line
+            else "add after: with the line of SQL, or the lines, above the one that is meant",
+        )
+    if fitting:
+        return Note(written, where, fitting[0])
+    if lines:
+        return Note(written, where, None, f"no such change is made at {model.path}:{lines[0]}")
+    place = " after the line above it" if written.after else ""
+    return Note(written, where, None, f"{model.path} has no such line{place}")
+
+
+def _lines_of_note(source: str, written: EquivalentChange) -> list[int]:
+    """The numbers of the lines that a note fits. White space within a line does not matter."""
+    wanted = [text for _, text in _lines_of_sql(written.after or "")]
+    wanted.append(" ".join(written.line.split()))
+    lines = list(_lines_of_sql(source))
+    return [
+        lines[end - 1][0]
+        for end in range(len(wanted), len(lines) + 1)
+        if [text for _, text in lines[end - len(wanted) : end]] == wanted
+    ]
+
+
+def _lines_of_sql(source: str) -> Iterator[tuple[int, str]]:
+    """Number and text of each line that is neither blank nor a comment."""
+    for number, line in enumerate(source.split("\n"), start=1):
+        if line.strip() and not line.strip().startswith("--"):
+            yield number, " ".join(line.split())
 
 
 def has_gap(mutants: Sequence[Mutant]) -> bool:
