@@ -124,19 +124,21 @@ _CHANGE = "^`.+` to `.*`$"
 
 
 class EquivalentChange(StrictModel):
-    """A change of the model's SQL that no unit test can notice, because its result is the same.
+    """A change of the model's SQL that no unit test can notice, because the result is the same.
 
-    It is named as `audiences test --unit --mutate` shows it, by its text and the line of SQL that
-    it starts in, and must be the only such change in such a line.
+    Only one change of the model may fit an entry.
     """
 
-    line: str = Field(min_length=1, description="the line of SQL that the change starts in")
+    line: str = Field(min_length=1, description="the line of SQL in which the change starts")
     after: str | None = Field(
         default=None,
-        description="the line or lines of SQL above it, for a line that is there more than once; "
-        "blank lines and comments are left out",
+        description="for a line that the SQL has more than once: the line above it, or several; "
+        "without blank lines and comments",
     )
-    change: str = Field(pattern=_CHANGE, description="the change as it is shown: `` `1` to `0` ``")
+    change: str = Field(
+        pattern=_CHANGE,
+        description="the change as `audiences test --unit --mutate` shows it: `` `1` to `0` ``",
+    )
     reason: str = Field(min_length=1, description="why the result is the same")
 
     @field_validator("change", mode="before")
@@ -156,14 +158,13 @@ class EquivalentChange(StrictModel):
 
 
 class UnitTestMeta(StrictModel):
-    """What dbt passes over: values to repeat, and changes of the model that mean the same."""
+    """What dbt does not look at."""
 
     ids: list[Any] = Field(
-        default=[], description="values with YAML anchors, which other places of the file repeat"
+        default=[], description="values with YAML anchors, for the file's unit tests to repeat"
     )
     equivalent_changes: list[EquivalentChange] = Field(
-        default=[],
-        description="changes of the model's SQL that the mutation check does not count as unnoticed",
+        default=[], description="changes of the model's SQL that no unit test can notice"
     )
 
 

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from runner.cli.app import app
 from runner.project.load import load_project
 from runner.project.targets import Target
-from runner.tools.unit_tests.mutations import check_mutations, equivalences, mutations
+from runner.tools.unit_tests.mutations import check_mutations, mutations
 from runner.tools.unit_tests.unit_tests import opened_bench
 from tests.support import ROOT, Database, tiny_project
 
@@ -189,28 +189,166 @@ def test_a_model_without_a_case_is_a_gap_unless_others_are_selected(check: Check
     assert "unnoticed  models/people.sql:1:8  `1` to `2`" in out
 
 
-def test_a_comment_explains_a_change_that_means_the_same(check: Check) -> None:
-    model = MODEL.replace(
-        "    n >= 3",
-        "    -- equivalent: `>=` to `>`: nobody has\n    -- exactly three\n"
-        "    -- equivalent: `3` to `4`: nobody has three\n    n >= 3",
+def with_notes(*notes: str, model: str = "numbers") -> str:
+    """The case, which explains some changes: each note is the text of its mapping in YAML."""
+    listed = "\n".join(f"          - {{{note}}}" for note in notes)
+    return CASES.replace(
+        "    model: numbers\n",
+        f"    model: {model}\n    config:\n      meta:\n        equivalent_changes:\n{listed}\n",
     )
-    code, out, _ = check("--select", "numbers", "--json", model=model)
+
+
+BOUND_NOTE = "line: n >= 3, change: '`>=` to `>`', reason: nobody has three"
+NUMBER_NOTE = "line: n >= 3, change: '`3` to `4`', reason: nobody has three"
+NOTES_START = 7
+"""The line of the first note in the cases' file."""
+
+
+def test_notes_in_yaml_explain_changes_that_mean_the_same(check: Check) -> None:
+    code, out, _ = check("--select", "numbers", "--json", cases=with_notes(BOUND_NOTE, NUMBER_NOTE))
     document = json.loads(out)
     explained = [one for one in document["mutations"] if one["outcome"] == "equivalent"]
     assert code == 0
     assert document["success"] is True
     assert [(one["from"], one["to"], one["reason"]) for one in explained] == [
-        (">=", ">", "nobody has exactly three"),
+        (">=", ">", "nobody has three"),
         ("3", "4", "nobody has three"),
     ]
+    assert {(one["file"], one["line"]) for one in explained} == {("models/numbers.sql", 4)}
 
 
-def test_a_comment_that_explains_nothing_is_stale(check: Check) -> None:
-    model = MODEL.replace("    n >= 3", "    -- equivalent: `>=` to `>`: so it was\n    n >= 3")
-    code, out, _ = check("--select", "numbers", model=model, cases=CASES + BOUND)
+def test_a_note_survives_edits_elsewhere(check: Check) -> None:
+    model = MODEL.replace("where", "-- a reason\n\nwhere\n    true\n    and").replace(
+        "    n >= 3", "      n  >= 3  "
+    )
+    _, out, _ = check("--select", "numbers", model=model, cases=with_notes(BOUND_NOTE))
+    assert "equivalent models/numbers.sql:8:10  `>=` to `>`: nobody has three" in out
+
+
+@pytest.mark.parametrize(
+    ("note", "bound", "why"),
+    [
+        (BOUND_NOTE, BOUND, "`>=` to `>`: numbers::bound notices this change"),
+        (
+            BOUND_NOTE.replace("n >= 3", "n >= 4"),
+            "",
+            "`>=` to `>`: models/numbers.sql has no such line",
+        ),
+        (
+            BOUND_NOTE.replace("change", "after: having, change"),
+            "",
+            "`>=` to `>`: models/numbers.sql has no such line below what after: names",
+        ),
+        (
+            BOUND_NOTE.replace("`>`", "`=`"),
+            "",
+            "`>=` to `=`: no such change is made at models/numbers.sql:4",
+        ),
+    ],
+)
+def test_a_note_that_explains_nothing_is_stale_and_says_why(
+    check: Check, note: str, bound: str, why: str
+) -> None:
+    code, out, _ = check("--select", "numbers", cases=with_notes(note) + bound)
     assert code == 1
-    assert "stale      models/numbers.sql:5:1  `>=` to `>`: a case notices it" in out
+    assert f"stale      models/cases.yml:{NOTES_START}:1  {why}\n" in out
+
+
+def test_a_stale_note_is_in_the_document_with_its_place(check: Check) -> None:
+    cases = with_notes(BOUND_NOTE, NUMBER_NOTE) + BOUND
+    _, out, _ = check("--select", "numbers", "--json", cases=cases)
+    stale = [one for one in json.loads(out)["mutations"] if one["outcome"] == "stale"]
+    assert stale[1] == {
+        "file": "models/cases.yml",
+        "line": NOTES_START + 1,
+        "column": 1,
+        "from": "3",
+        "to": "4",
+        "outcome": "stale",
+        "reason": "numbers::bound notices this change",
+    }
+
+
+TWICE = """select n
+from {{ ref('people') }}
+where
+    n >= 3
+
+union
+
+select n
+from {{ ref('people') }}
+where
+    -- those without a number
+    n is null
+    and n >= 3
+    or
+    n >= 3
+"""
+
+
+def test_a_note_that_fits_two_lines_is_ambiguous(check: Check) -> None:
+    code, out, error = check("--select", "numbers", model=TWICE, cases=with_notes(BOUND_NOTE))
+    assert (code, out) == (2, "")
+    assert (
+        f"models/cases.yml:{NOTES_START}: this note fits 2 changes of models/numbers.sql, and may "
+        "explain only one; they are at 4:7 and 15:7; add after: with the line above the one "
+    ) in error
+
+
+@pytest.mark.parametrize("above", ["or", "or\n", "n is null\n  -- or not\n\nand n >= 3\nor"])
+def test_after_distinguishes_two_equal_lines(check: Check, above: str) -> None:
+    note = BOUND_NOTE.replace("change", f"after: {json.dumps(above)}, change")
+    _, out, _ = check("--select", "numbers", model=TWICE, cases=with_notes(note))
+    assert "equivalent models/numbers.sql:15:7  `>=` to `>`: nobody has three" in out
+    assert " 1 equivalent" in out
+    assert " 0 stale" in out
+
+
+def test_a_note_that_fits_two_changes_of_one_line_is_ambiguous(check: Check) -> None:
+    model = MODEL.replace("n >= 3", "n >= 3 and n >= 3")
+    note = BOUND_NOTE.replace("n >= 3", "n >= 3 and n >= 3")
+    code, _, error = check("--select", "numbers", model=model, cases=with_notes(note))
+    assert code == 2
+    assert "they are at 4:7 and 4:18; write each on a line of its own in the SQL" in error
+
+
+def test_two_notes_may_not_explain_one_change(check: Check) -> None:
+    code, _, error = check("--select", "numbers", cases=with_notes(BOUND_NOTE, BOUND_NOTE))
+    assert code == 2
+    assert (
+        f"models/cases.yml:{NOTES_START + 1}: two notes explain the same change; the other is "
+        f"models/cases.yml:{NOTES_START}; remove one"
+    ) in error
+
+
+@pytest.mark.parametrize(
+    ("note", "problem"),
+    [
+        (BOUND_NOTE.replace("reason", "why"), "unknown key 'why'"),
+        (BOUND_NOTE.split(", reason")[0], "reason: Field required"),
+        (BOUND_NOTE.split(", reason")[0] + ", reason: ''", "reason: String should have at least 1"),
+        (BOUND_NOTE.replace("`>=` to `>`", ">= to >"), "is not a change as the mutation check sho"),
+    ],
+)
+def test_a_note_is_checked_with_its_line(check: Check, note: str, problem: str) -> None:
+    code, out, error = check("--select", "numbers", cases=with_notes(NUMBER_NOTE, note))
+    assert (code, out) == (2, "")
+    assert f"models/cases.yml:{NOTES_START + 1}" in error
+    assert problem in error
+
+
+def test_a_misspelt_key_of_meta_is_an_error(check: Check) -> None:
+    cases = with_notes(BOUND_NOTE).replace("equivalent_changes", "equivalent_change")
+    code, _, error = check("--select", "numbers", cases=cases)
+    assert code == 2
+    assert "models/cases.yml:6: unknown key 'equivalent_change'; did you mean equivalent" in error
+
+
+def test_notes_for_a_model_that_is_not_there_are_an_error(check: Check) -> None:
+    code, _, error = check("--select", "numbers", cases=with_notes(BOUND_NOTE, model="number"))
+    assert code == 2
+    assert "models/cases.yml:3: there is no model 'number'; did you mean numbers?" in error
 
 
 def test_cases_must_pass_before_anything_is_changed(check: Check) -> None:
@@ -225,16 +363,6 @@ def test_what_the_server_refuses_needs_no_case(check: Check) -> None:
     refused = [one for one in json.loads(out)["mutations"] if one["outcome"] == "refused"]
     assert [(one["from"], one["to"]) for one in refused] == [("n,", "")]
     assert "SELECT DISTINCT ON expressions must match" in refused[0]["reason"]
-
-
-def test_equivalences_are_for_the_next_line_of_sql() -> None:
-    source = (
-        "-- equivalent: `a` to `b`: since\n-- it is so\n\n-- equivalent: `c` to ``, why\nselect 1"
-    )
-    assert [(one.line, one.change, one.reason) for one in equivalences(source)] == [
-        (5, ("a", "b"), "since it is so"),
-        (5, ("c", ""), "why"),
-    ]
 
 
 def test_the_shipped_cases_notice_every_change_that_is_not_explained(

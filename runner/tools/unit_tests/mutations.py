@@ -603,25 +603,24 @@ def _note(
     fitting = [
         mutation
         for mutation in made
-        if mutation.change(source) == written.texts
-        and mutation.line_and_column(source)[0] in lines
+        if mutation.change(source) == written.texts and mutation.line_and_column(source)[0] in lines
     ]
     if len(fitting) > 1:
         places = [mutation.line_and_column(source) for mutation in fitting]
-        is_one_line = len({line for line, _ in places}) == 1
+        same_line = len({line for line, _ in places}) == 1
         raise ProjectError(
             f"this note fits {len(fitting)} changes of {model.path}, and may explain only one",
             where=where,
-            looked_at=f"they are at {', '.join(f'{line}:{column}' for line, column in places)}",
-            fix="put them on lines of their own in the SQL"
-            if is_one_line
-            else "add after: with the line of SQL, or the lines, above the one that is meant",
+            looked_at=f"they are at {' and '.join(f'{line}:{column}' for line, column in places)}",
+            fix="write each on a line of its own in the SQL"
+            if same_line
+            else "add after: with the line above the one that is meant, or several",
         )
     if fitting:
         return Note(written, where, fitting[0])
     if lines:
         return Note(written, where, None, f"no such change is made at {model.path}:{lines[0]}")
-    place = " after the line above it" if written.after else ""
+    place = " below what after: names" if written.after else ""
     return Note(written, where, None, f"{model.path} has no such line{place}")
 
 
