@@ -258,13 +258,12 @@ BOUNDS = {
     "exclusiveMinimum": "above {}",
     "maximum": "at most {}",
     "exclusiveMaximum": "below {}",
-    "pattern": "matching {}",
+    "pattern": "matching `{}`",
 }
 
 
 def scalar(schema: Schema) -> str:
-    shown = {**schema, "pattern": code(schema.get("pattern", ""))}
-    bounds = [words.format(shown[key]) for key, words in BOUNDS.items() if key in schema]
+    bounds = [words.format(schema[key]) for key, words in BOUNDS.items() if key in schema]
     kind = KINDS.get(schema.get("type", ""), "any value")
     return f"{kind} {', '.join(bounds)}".strip()
 
@@ -309,11 +308,6 @@ def wrapped(text: str) -> list[str]:
 def cell(text: str | None) -> str:
     """Text for a cell of a table: on one line, with bars that end no cell."""
     return re.sub(r"(?<!\\)\|", r"\\|", " ".join((text or "").split()))
-
-
-def code(text: str) -> str:
-    """Text as Markdown's code, also if it contains a backtick."""
-    return f"`` {text} ``" if "`" in text else f"`{text}`"
 
 
 def anchor(heading: str) -> str:

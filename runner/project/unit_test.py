@@ -120,49 +120,39 @@ class Overrides(StrictModel):
     macros: MacroOverrides = MacroOverrides()
 
 
-_CHANGE = "^`.+` to `.*`$"
-
-
 class EquivalentChange(StrictModel):
     """A change of the model's SQL that no unit test can notice, because the result is the same.
 
-    Only one change of the model may fit an entry.
+    An entry explains one change: it is an error if several fit it.
     """
 
-    line: str = Field(min_length=1, description="the line of SQL in which the change starts")
+    line: str = Field(
+        min_length=1,
+        description="the whole line of SQL in which the change starts; indents do not matter",
+    )
     after: str | None = Field(
         default=None,
         description="for a line that the SQL has more than once: the line above it, or several; "
         "without blank lines and comments",
     )
-    change: str = Field(
-        pattern=_CHANGE,
-        description="the change as `audiences test --unit --mutate` shows it: `` `1` to `0` ``",
+    original: str = Field(
+        alias="from",
+        min_length=1,
+        description="what is changed, as `audiences test --unit --mutate` shows it",
     )
+    to: str = Field(description="what it is changed to; empty if it is left out")
     reason: str = Field(min_length=1, description="why the result is the same")
 
-    @field_validator("change", mode="before")
-    @classmethod
-    def _is_as_shown(cls, given: Any) -> Any:
-        if isinstance(given, str) and not re.fullmatch(_CHANGE, given):
-            raise ValueError(
-                f"{given!r} is not a change as the mutation check shows it, such as '`1` to `0`'"
-            )
-        return given
-
     @property
-    def texts(self) -> tuple[str, str]:
-        """What is in the line, and what it is changed to."""
-        before, _, after = self.change[1:-1].partition("` to `")
-        return before, after
+    def change(self) -> tuple[str, str]:
+        return self.original, self.to
 
 
-class UnitTestMeta(StrictModel):
-    """What dbt does not look at."""
+class UnitTestMeta(BaseModel):
+    """Any other key is allowed, as dbt leaves `meta` to its users."""
 
-    ids: list[Any] = Field(
-        default=[], description="values with YAML anchors, for the file's unit tests to repeat"
-    )
+    model_config = ConfigDict(frozen=True, extra="allow")
+
     equivalent_changes: list[EquivalentChange] = Field(
         default=[], description="changes of the model's SQL that no unit test can notice"
     )

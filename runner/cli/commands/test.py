@@ -103,11 +103,14 @@ def _run_unit_tests(request: Request, select: list[str], *, as_json: bool) -> in
 
 def _check_mutations(request: Request, select: list[str], *, as_json: bool) -> int:
     from runner.tools.unit_tests.mutations import check_mutations, has_gap, mutants_json
-    from runner.tools.unit_tests.unit_tests import chosen_cases, opened_bench
+    from runner.tools.unit_tests.unit_tests import chosen_cases, open_unit_test_session
 
     chosen_cases(request.project, select)
-    with request.reach(is_empty=True) as reached, opened_bench(request.project, reached) as bench:
-        mutants = check_mutations(bench, select, print_note)
+    with (
+        request.reach(is_empty=True) as reached,
+        open_unit_test_session(request.project, reached) as session,
+    ):
+        mutants = check_mutations(session, select, print_note)
     if as_json:
         print_json(mutants_json(mutants))
     else:

@@ -13,14 +13,15 @@ from runner.errors import ConnectionLost, DatabaseError, Location, ProjectError,
 from runner.project.nodes import Model, Project
 from runner.project.unit_test import EquivalentChange, UnitCase
 from runner.sql.tokens import Token, tokens
-from runner.tools.unit_tests.unit_tests import Bench, chosen_cases, model_audience
+from runner.tools.unit_tests.unit_tests import UnitTestSession, chosen_cases, model_audience
 
 Span = tuple[int, int]
 
 _JINJA = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
 _VAR = re.compile(r"""\{\{-?\s*var\(\s*['"](\w+)['"]\s*\)\s*-?\}\}""")
 BLANK = "\ue000"
-"""A letter that no SQL uses: a Jinja expression becomes one long word of it."""
+"""A character that SQL does not contain. It replaces each character of a Jinja expression, which is
+then a single word."""
 _OPERATOR = frozenset("+-*/<>=~!@#%^&|?")
 
 CONNECTIVES = frozenset({"and", "or"})
@@ -34,7 +35,7 @@ _BOUNDARIES = CONNECTIVES | CONDITION_STARTS | frozenset({
 
 @dataclass(frozen=True)
 class Code:
-    """Source text and its tokens, each with its depth in parentheses."""
+    """Source text and its tokens, each with the number of parentheses around it."""
 
     source: str = field(repr=False)
     tokens: tuple[Token, ...]
@@ -134,12 +135,12 @@ class Code:
         """Each `{{ var('name') }}` outside quotes: its span and the name."""
         for token in self.tokens:
             if token.kind == "word" and BLANK in token.value:
-                for one in _VAR.finditer(self.source, token.start, token.end):
-                    yield one.start(), one.end(), one.group(1)
+                for match in _VAR.finditer(self.source, token.start, token.end):
+                    yield match.start(), match.end(), match.group(1)
 
 
 def conditions(code: Code) -> Iterator[tuple[int, int, str]]:
-    """Each operand of and, or, where, on, having: its span, and the constant that leaves it out."""
+    """Each operand of and, or, where, on, having: its span, and the constant without effect."""
     for index, token in enumerate(code.tokens):
         if token.kind != "word" or (token.value == "and" and code.closes_between(index)):
             continue
@@ -209,13 +210,13 @@ def _list(code: Code, first: int) -> Iterator[Span]:
 
 
 def _blanked(match: re.Match[str]) -> str:
-    """Jinja of the same length: an expression as one word, anything else as blanks."""
+    """Text of the same length as some Jinja: an expression becomes a word, anything else blanks."""
     is_expression = match.group().startswith("{{")
     return re.sub(r"[^\n]", BLANK if is_expression else " ", match.group())
 
 
 def _with_operators(found: list[Token]) -> list[Token]:
-    """The same tokens, neighbouring operator characters as one symbol."""
+    """The same tokens, with adjacent operator characters joined to a symbol, such as `>=`."""
     joined: list[Token] = []
     for token in found:
         last = joined[-1] if joined else None
@@ -255,14 +256,14 @@ PHRASES = {
     "select distinct": "select",
 }  # fmt: skip
 KEPT = ("not materialized", "is not distinct", "cross join", "select distinct on")
-"""Phrases that begin like one above, but mean something else or do not change the result."""
+"""Phrases that begin like a phrase above, but mean something else or do not change the result."""
 FIRST_ARGUMENT = frozenset({"coalesce", "nullif", "btrim", "trim", "lower", "upper", "round"})
 CLOCK_TYPES = frozenset({"timestamptz", "timestamp", "date"})
 
 
 @dataclass(frozen=True)
 class Mutation:
-    """One change: the text between two offsets becomes another."""
+    """A change: the text between two offsets is replaced."""
 
     start: int
     end: int
@@ -272,7 +273,7 @@ class Mutation:
         return source[: self.start] + self.replacement + source[self.end :]
 
     def change(self, source: str) -> tuple[str, str]:
-        """What was there and what is there now, on one line each."""
+        """The text before and after the change, each on a single line."""
         return _on_one_line(source[self.start : self.end]), _on_one_line(self.replacement)
 
     def line_and_column(self, source: str) -> tuple[int, int]:
@@ -292,8 +293,8 @@ def mutations(source: str, parameters: Mapping[str, str]) -> list[Mutation]:
     for rule in RULES:
         found |= dict.fromkeys(rule(code))
     found |= dict.fromkeys(_parameters(code, parameters))
-    useful = [one for one in found if one.applied(source) != source]
-    return sorted(useful, key=lambda one: (one.start, one.end, one.replacement))
+    useful = [change for change in found if change.applied(source) != source]
+    return sorted(useful, key=lambda change: (change.start, change.end, change.replacement))
 
 
 def _operators(code: Code) -> Iterator[Mutation]:
@@ -352,11 +353,11 @@ def _texts(code: Code) -> Iterator[Mutation]:
 
 
 def _dropped_characters(code: Code, start: int, end: int) -> Iterator[Mutation]:
-    """A text without letters is a set of characters: each of them may matter."""
+    """A text without letters is used as a set of characters, so each character is left out once."""
     given = code.text(start, end)
-    for one in re.finditer(r"\\.|''|[^\\']", given[given.index("'") + 1 : -1]):
-        at = given.index("'") + 1 + one.start()
-        yield Mutation(start, end, given[:at] + given[at + len(one.group()) :])
+    for match in re.finditer(r"\\.|''|[^\\']", given[given.index("'") + 1 : -1]):
+        at = given.index("'") + 1 + match.start()
+        yield Mutation(start, end, given[:at] + given[at + len(match.group()) :])
 
 
 def _calls(code: Code) -> Iterator[Mutation]:
@@ -418,7 +419,7 @@ RULES: tuple[Callable[[Code], Iterator[Mutation]], ...] = (
 
 
 def _parameters(code: Code, types: Mapping[str, str]) -> Iterator[Mutation]:
-    """A parameter outside quotes: one more and one less, or its opposite."""
+    """A parameter outside quotes: a number plus 1 and minus 1, a boolean negated."""
     for start, end, name in code.parameters():
         given = code.source[start:end]
         if types.get(name) == "boolean":
@@ -430,7 +431,8 @@ def _parameters(code: Code, types: Mapping[str, str]) -> Iterator[Mutation]:
 
 Outcome = Literal["noticed", "refused", "equivalent", "unnoticed", "stale"]
 NOT_SQL = ("42", "0A")
-"""Classes of SQLSTATE: no run would get past the server with this, and no case is needed."""
+"""Classes of SQLSTATE for statements that the server cannot run at all. Every run of such a model
+would fail, so that no unit test is needed."""
 
 
 @dataclass(frozen=True)
@@ -447,7 +449,7 @@ class Note:
 
 @dataclass(frozen=True)
 class Mutant:
-    """One change of one model, or a note about one, and what came of it.
+    """A change of a model, or a stale note, with its outcome.
 
     `detail` is the unit test that notices the change, the server's message if it does not run the
     changed statement, the reason of a note, or why a note is stale.
@@ -478,48 +480,50 @@ class Mutant:
 
 
 def check_mutations(
-    bench: Bench, select: Sequence[str], report: Callable[[str], None] = lambda _line: None
+    session: UnitTestSession,
+    select: Sequence[str],
+    report: Callable[[str], None] = lambda _line: None,
 ) -> list[Mutant]:
     """Change each model, once for each mutation, and run its cases.
 
-    All models, or those that `select` names or whose cases it names. `report` is called with a
-    line of progress for each. Raises `UsageError` if a case fails as things are,
+    `select` names models or cases; by default all models are changed. `report` is called with a
+    line of progress for each model. Raises `UsageError` if a case fails on the unchanged model,
     `ProjectError` at a case that is wrong.
     """
-    chosen = {case.test.model for case in chosen_cases(bench.project, select)}
+    chosen = {case.test.model for case in chosen_cases(session.project, select)}
     models = {
-        name: (model, [case for case in bench.project.unit_cases if case.test.model == name])
-        for name, model in bench.project.models.items()
+        name: (model, [case for case in session.project.unit_cases if case.test.model == name])
+        for name, model in session.project.models.items()
         if name in chosen or not select
     }
-    notes = {name: _notes(bench.project, *about) for name, about in models.items()}
+    notes = {name: _notes(session.project, *about) for name, about in models.items()}
     found: list[Mutant] = []
     for name, (model, cases) in models.items():
-        _check_that_all_pass(bench, cases)
-        made = list(_mutants(bench, model, cases, notes[name]))
+        _check_that_all_pass(session, cases)
+        made = list(_mutants(session, model, cases, notes[name]))
         noticed = sum(mutant.outcome in ("noticed", "refused") for mutant in made)
         report(f"{name}: {noticed} of {len(made)} changes noticed by {len(cases)} cases")
         found += made
     return found
 
 
-def _check_that_all_pass(bench: Bench, cases: Iterable[UnitCase]) -> None:
+def _check_that_all_pass(session: UnitTestSession, cases: Iterable[UnitCase]) -> None:
     for case in cases:
-        if bench.run(case).status != "pass":
+        if session.run(case).status != "pass":
             raise UsageError(
-                f"{case.name} does not pass as it is, so it cannot notice a change",
+                f"{case.name} does not pass on the unchanged model, so it cannot notice a change",
                 where=case.location,
                 fix="run audiences test --unit first",
             )
 
 
 def _mutants(
-    bench: Bench, model: Model, cases: list[UnitCase], notes: list[Note]
+    session: UnitTestSession, model: Model, cases: list[UnitCase], notes: list[Note]
 ) -> Iterator[Mutant]:
     explained = {note.mutation: note for note in notes if note.mutation}
     stale = [(note, note.problem) for note in notes if not note.mutation]
-    for mutation in mutations(model.source_text, _parameter_types(bench.project, model)):
-        outcome, detail = _outcome(bench, model, mutation, cases)
+    for mutation in mutations(model.source_text, _parameter_types(session.project, model)):
+        outcome, detail = _outcome(session, model, mutation, cases)
         note = explained.get(mutation)
         if note and outcome == "unnoticed":
             outcome, detail = "equivalent", " ".join(note.written.reason.split())
@@ -528,19 +532,19 @@ def _mutants(
             stale.append((note, f"{notices} this change"))
         yield _mutant(model, mutation, outcome, detail)
     for note, why in stale:
-        # a reason that explains nothing would hide the next change of that line
-        line, change = note.location.line or 1, note.written.texts
+        # a note that explains no change could hide a later change of that line
+        line, change = note.location.line or 1, note.written.change
         yield Mutant(note.location.path, line, 1, change, (), "stale", why)
 
 
 def _outcome(
-    bench: Bench, model: Model, mutation: Mutation, cases: list[UnitCase]
+    session: UnitTestSession, model: Model, mutation: Mutation, cases: list[UnitCase]
 ) -> tuple[Outcome, str]:
-    """What came of a change, and the case that notices it first."""
+    """The outcome of a change, with the case that notices it first or the server's message."""
     changed = replace(model, source_text=mutation.applied(model.source_text))
     for case in cases:
         try:
-            if bench.differences(case, changed):
+            if session.differences(case, changed):
                 return "noticed", case.name
         except ConnectionLost:
             raise
@@ -571,12 +575,12 @@ def _diff(source: str, mutation: Mutation) -> tuple[str, ...]:
 
 def _parameter_types(project: Project, model: Model) -> dict[str, str]:
     audience = model_audience(project, model.name)
-    return {one.name: one.type for one in audience.parameters} if audience else {}
+    return {given.name: given.type for given in audience.parameters} if audience else {}
 
 
 def _notes(project: Project, model: Model, cases: Iterable[UnitCase]) -> list[Note]:
-    """The notes of a model's cases. Raises `ProjectError` for one that fits several changes, or
-    that explains what another one explains."""
+    """The notes of a model's cases. Raises `ProjectError` for a note that fits several
+    changes, or that explains the same change as another note."""
     made = mutations(model.source_text, _parameter_types(project, model))
     found: list[Note] = []
     for case in cases:
@@ -603,7 +607,8 @@ def _note(
     fitting = [
         mutation
         for mutation in made
-        if mutation.change(source) == written.texts and mutation.line_and_column(source)[0] in lines
+        if mutation.change(source) == written.change
+        and mutation.line_and_column(source)[0] in lines
     ]
     if len(fitting) > 1:
         places = [mutation.line_and_column(source) for mutation in fitting]
@@ -644,7 +649,7 @@ def _lines_of_sql(source: str) -> Iterator[tuple[int, str]]:
 
 
 def has_gap(mutants: Sequence[Mutant]) -> bool:
-    """Whether a change went unnoticed that no note explains, or a note explains nothing."""
+    """Whether a change is unnoticed and no note explains it, or a note is stale."""
     return any(mutant.outcome in ("unnoticed", "stale") for mutant in mutants)
 
 
