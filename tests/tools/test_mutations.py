@@ -13,7 +13,7 @@ from runner.cli.app import app
 from runner.project.load import load_project
 from runner.project.targets import Target
 from runner.tools.unit_tests.mutations import check_mutations, mutations
-from runner.tools.unit_tests.unit_tests import open_unit_test_session
+from runner.tools.unit_tests.unit_tests import open_case_session
 from tests.support import ROOT, Database, tiny_project
 
 TYPES = {"count": "integer", "strict": "boolean", "name": "text"}
@@ -362,7 +362,7 @@ def test_what_the_server_refuses_needs_no_case(check: Check) -> None:
 def test_the_shipped_cases_notice_every_change_that_is_not_explained(
     bare: Target,
 ) -> None:
-    with open_unit_test_session(load_project(ROOT), bare) as session:
+    with open_case_session(load_project(ROOT), bare) as session:
         found = check_mutations(session, [])
     gaps = [f"{one.place} {one.change}" for one in found if one.outcome in ("unnoticed", "stale")]
     assert gaps == []

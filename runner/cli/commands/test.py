@@ -103,12 +103,12 @@ def _run_unit_tests(request: Request, select: list[str], *, as_json: bool) -> in
 
 def _check_mutations(request: Request, select: list[str], *, as_json: bool) -> int:
     from runner.tools.unit_tests.mutations import check_mutations, has_gap, mutants_json
-    from runner.tools.unit_tests.unit_tests import chosen_cases, open_unit_test_session
+    from runner.tools.unit_tests.unit_tests import chosen_cases, open_case_session
 
     chosen_cases(request.project, select)
     with (
         request.reach(is_empty=True) as reached,
-        open_unit_test_session(request.project, reached) as session,
+        open_case_session(request.project, reached) as session,
     ):
         mutants = check_mutations(session, select, print_note)
     if as_json:
@@ -181,7 +181,7 @@ def _mutant_lines(mutants: Sequence[Mutant]) -> Iterator[str]:
             yield f"unnoticed  {mutant.place}  {change}"
             yield from (f"    {line}" for line in mutant.difference)
         elif mutant.outcome == "equivalent":
-            yield f"equivalent {mutant.place}  {change}: {mutant.detail}"
+            yield f"equivalent {mutant.place}  {change}: {mutant.explanation}"
         elif mutant.outcome == "stale":
-            yield f"stale      {mutant.place}  {change}: {mutant.detail}"
+            yield f"stale      {mutant.place}  {change}: {mutant.explanation}"
     yield ", ".join(f"{count} {name}" for name, count in mutant_counts(mutants).items())

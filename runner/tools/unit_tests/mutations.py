@@ -13,7 +13,7 @@ from runner.errors import ConnectionLost, DatabaseError, Location, ProjectError,
 from runner.project.nodes import Model, Project
 from runner.project.unit_test import EquivalentChange, UnitCase
 from runner.sql.tokens import Token, tokens
-from runner.tools.unit_tests.unit_tests import UnitTestSession, chosen_cases, model_audience
+from runner.tools.unit_tests.unit_tests import CaseSession, chosen_cases, model_audience
 
 Span = tuple[int, int]
 
@@ -451,8 +451,8 @@ class Note:
 class Mutant:
     """A change of a model, or a stale note, with its outcome.
 
-    `detail` is the unit test that notices the change, the server's message if it does not run the
-    changed statement, the reason of a note, or why a note is stale.
+    `explanation` is the unit test that notices the change, the server's message if it does not run
+    the changed statement, the reason of a note, or why a note is stale.
     """
 
     path: Path
@@ -461,7 +461,7 @@ class Mutant:
     change: tuple[str, str]
     difference: tuple[str, ...]
     outcome: Outcome
-    detail: str = ""
+    explanation: str = ""
 
     @property
     def place(self) -> str:
@@ -475,12 +475,12 @@ class Mutant:
             "from": self.change[0],
             "to": self.change[1],
             "outcome": self.outcome,
-            "case" if self.outcome == "noticed" else "reason": self.detail or None,
+            "case" if self.outcome == "noticed" else "reason": self.explanation or None,
         }
 
 
 def check_mutations(
-    session: UnitTestSession,
+    session: CaseSession,
     select: Sequence[str],
     report: Callable[[str], None] = lambda _line: None,
 ) -> list[Mutant]:
@@ -500,14 +500,15 @@ def check_mutations(
     found: list[Mutant] = []
     for name, (model, cases) in models.items():
         _check_that_all_pass(session, cases)
-        made = list(_mutants(session, model, cases, notes[name]))
-        noticed = sum(mutant.outcome in ("noticed", "refused") for mutant in made)
-        report(f"{name}: {noticed} of {len(made)} changes noticed by {len(cases)} cases")
-        found += made
+        mutants = list(_mutants(session, model, cases, notes[name]))
+        noticed = sum(mutant.outcome in ("noticed", "refused") for mutant in mutants)
+        made = mutant_counts(mutants)["made"]
+        report(f"{name}: {noticed} of {made} changes noticed by {len(cases)} cases")
+        found += mutants
     return found
 
 
-def _check_that_all_pass(session: UnitTestSession, cases: Iterable[UnitCase]) -> None:
+def _check_that_all_pass(session: CaseSession, cases: Iterable[UnitCase]) -> None:
     for case in cases:
         if session.run(case).status != "pass":
             raise UsageError(
@@ -518,19 +519,21 @@ def _check_that_all_pass(session: UnitTestSession, cases: Iterable[UnitCase]) ->
 
 
 def _mutants(
-    session: UnitTestSession, model: Model, cases: list[UnitCase], notes: list[Note]
+    session: CaseSession, model: Model, cases: list[UnitCase], notes: list[Note]
 ) -> Iterator[Mutant]:
     explained = {note.mutation: note for note in notes if note.mutation}
     stale = [(note, note.problem) for note in notes if not note.mutation]
     for mutation in mutations(model.source_text, _parameter_types(session.project, model)):
-        outcome, detail = _outcome(session, model, mutation, cases)
+        outcome, explanation = _outcome(session, model, mutation, cases)
         note = explained.get(mutation)
         if note and outcome == "unnoticed":
-            outcome, detail = "equivalent", " ".join(note.written.reason.split())
+            outcome, explanation = "equivalent", " ".join(note.written.reason.split())
         elif note:
-            notices = "the server does not run" if outcome == "refused" else f"{detail} notices"
+            notices = (
+                f"{explanation} notices" if outcome == "noticed" else "the server does not run"
+            )
             stale.append((note, f"{notices} this change"))
-        yield _mutant(model, mutation, outcome, detail)
+        yield _mutant(model, mutation, outcome, explanation)
     for note, why in stale:
         # a note that explains no change could hide a later change of that line
         line, change = note.location.line or 1, note.written.change
@@ -538,7 +541,7 @@ def _mutants(
 
 
 def _outcome(
-    session: UnitTestSession, model: Model, mutation: Mutation, cases: list[UnitCase]
+    session: CaseSession, model: Model, mutation: Mutation, cases: list[UnitCase]
 ) -> tuple[Outcome, str]:
     """The outcome of a change, with the case that notices it first or the server's message."""
     changed = replace(model, source_text=mutation.applied(model.source_text))
@@ -556,11 +559,11 @@ def _outcome(
     return "unnoticed", ""
 
 
-def _mutant(model: Model, mutation: Mutation, outcome: Outcome, detail: str) -> Mutant:
+def _mutant(model: Model, mutation: Mutation, outcome: Outcome, explanation: str) -> Mutant:
     source = model.source_text
     line, column = mutation.line_and_column(source)
     change = mutation.change(source)
-    return Mutant(model.path, line, column, change, _diff(source, mutation), outcome, detail)
+    return Mutant(model.path, line, column, change, _diff(source, mutation), outcome, explanation)
 
 
 def _diff(source: str, mutation: Mutation) -> tuple[str, ...]:
@@ -579,8 +582,10 @@ def _parameter_types(project: Project, model: Model) -> dict[str, str]:
 
 
 def _notes(project: Project, model: Model, cases: Iterable[UnitCase]) -> list[Note]:
-    """The notes of a model's cases. Raises `ProjectError` for a note that fits several
-    changes, or that explains the same change as another note."""
+    """The notes of a model's cases.
+
+    Raises `ProjectError` for a note that fits several changes, or the change of another note.
+    """
     made = mutations(model.source_text, _parameter_types(project, model))
     found: list[Note] = []
     for case in cases:

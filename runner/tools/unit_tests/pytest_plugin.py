@@ -18,7 +18,7 @@ import pytest
 if TYPE_CHECKING:
     from runner.project.nodes import Project
     from runner.project.unit_test import UnitCase
-    from runner.tools.unit_tests.unit_tests import CaseResult, UnitTestSession
+    from runner.tools.unit_tests.unit_tests import CaseResult, CaseSession
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
@@ -57,7 +57,7 @@ class UnitTestFile(pytest.File):
     """A YAML file, whose cases share a session."""
 
     root: Path
-    unit_test_session: UnitTestSession
+    case_session: CaseSession
 
     def collect(self) -> Iterator[pytest.Collector]:
         from runner.errors import AudienceError
@@ -76,12 +76,12 @@ class UnitTestFile(pytest.File):
     def setup(self) -> None:
         from runner.demo import demo
         from runner.project.targets import load_target
-        from runner.tools.unit_tests.unit_tests import open_unit_test_session
+        from runner.tools.unit_tests.unit_tests import open_case_session
 
         self._stack = ExitStack()
         target = self._stack.enter_context(demo.reach(load_target(self.root, None), is_empty=True))
-        opened = open_unit_test_session(_project(self.root), target)
-        self.unit_test_session = self._stack.enter_context(opened)
+        opened = open_case_session(_project(self.root), target)
+        self.case_session = self._stack.enter_context(opened)
 
     def teardown(self) -> None:
         self._stack.close()
@@ -107,7 +107,7 @@ class CaseItem(pytest.Item):
     def runtest(self) -> None:
         file = self.getparent(UnitTestFile)
         assert file is not None
-        result = file.unit_test_session.run(self.case)
+        result = file.case_session.run(self.case)
         if result.status != "pass":
             raise CaseFailed(result)
 

@@ -414,7 +414,7 @@ class CaseResult:
 
 
 @dataclass(frozen=True)
-class UnitTestSession:
+class CaseSession:
     """Runs cases in a database session, and keeps the column types that the server reported."""
 
     project: Project
@@ -464,11 +464,11 @@ class UnitTestSession:
 
 
 @contextmanager
-def open_unit_test_session(project: Project, target: Target) -> Iterator[UnitTestSession]:
+def open_case_session(project: Project, target: Target) -> Iterator[CaseSession]:
     """Open a session on the target, in which statements are read-only by the session's default."""
     now = datetime.now(UTC)
     with open_session(target) as session:
-        yield UnitTestSession(project, session, Catalog(project, session, now), now)
+        yield CaseSession(project, session, Catalog(project, session, now), now)
 
 
 def run_unit_tests(
@@ -480,7 +480,7 @@ def run_unit_tests(
     wrong.
     """
     cases = chosen_cases(project, select)
-    with open_unit_test_session(project, target) as session:
+    with open_case_session(project, target) as session:
         return [session.run(case) for case in cases]
 
 
