@@ -60,4 +60,7 @@ select distinct on (user_id)
     demand_count,
     keep_demand
 from judged
-order by user_id asc, keep_demand desc, action_rank asc
+order by
+    user_id asc,
+    keep_demand desc,
+    action_rank asc

@@ -121,17 +121,27 @@ class Overrides(StrictModel):
 
 
 class EquivalentChange(StrictModel):
-    """A change of the tested model that means the same, so that no case can notice it.
+    """A change of the model's SQL that no unit test can notice, because the result is the same.
 
-    `line` is a whole line of the model without its indentation, and stands for each line that reads
-    so. `from` and `to` are the change as the mutation check prints it; `to` is empty where it
-    leaves something out.
+    An entry explains one change: it is an error if several fit it.
     """
 
-    line: str = Field(min_length=1)
-    original: str = Field(alias="from", min_length=1)
-    to: str
-    reason: str = Field(min_length=1)
+    line: str = Field(
+        min_length=1,
+        description="the whole line of SQL in which the change starts; indents do not matter",
+    )
+    after: str | None = Field(
+        default=None,
+        description="for a line that the SQL has more than once: the line above it, or several; "
+        "without blank lines and comments",
+    )
+    original: str = Field(
+        alias="from",
+        min_length=1,
+        description="what is changed, as `audiences test --unit --mutate` shows it",
+    )
+    to: str = Field(description="what it is changed to; empty if it is left out")
+    reason: str = Field(min_length=1, description="why the result is the same")
 
     @property
     def change(self) -> tuple[str, str]:
@@ -139,11 +149,13 @@ class EquivalentChange(StrictModel):
 
 
 class UnitTestMeta(BaseModel):
-    """dbt leaves `meta` to its users: of other keys nothing is asked."""
+    """Any other key is allowed, as dbt leaves `meta` to its users."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
-    equivalent_changes: list[EquivalentChange] = []
+    equivalent_changes: list[EquivalentChange] = Field(
+        default=[], description="changes of the model's SQL that no unit test can notice"
+    )
 
 
 class UnitTestConfig(StrictModel):

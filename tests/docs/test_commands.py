@@ -102,8 +102,8 @@ def test_the_example_makes_its_files(golden: Database, tmp_path: Path) -> None:
 def test_the_examples_unit_tests_pass_and_notice_every_change(bare: Target) -> None:
     project = load_project(EXAMPLE)
     assert [result.status for result in run_unit_tests(project, bare)] == ["pass"]
-    with open_case_session(project, bare) as bench:
-        mutants = check_mutations(bench, ["recently_seen_users"], lambda _: None)
+    with open_case_session(project, bare) as session:
+        mutants = check_mutations(session, ["recently_seen_users"], lambda _: None)
     assert len(mutants) == 22
     assert not has_gap(mutants)
 

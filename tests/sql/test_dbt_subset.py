@@ -100,6 +100,16 @@ def _outside_of_test(test: Any, at: str) -> list[str]:
     return found
 
 
+def jinja_outside_of_yaml(text: str) -> list[str]:
+    """Jinja in YAML, which dbt renders there: with `var` and `run_started_at`, but without `ref`,
+    and each value for itself."""
+    outside = re.findall(r"\{%.*|\{#.*", text)
+    for expression in re.findall(r"\{\{(.*?)\}\}", text):
+        words = meta.find_undeclared_variables(Environment().parse(f"{{{{{expression}}}}}"))
+        outside += sorted(words - {"var", "run_started_at"})
+    return outside
+
+
 def files(ending: str) -> list[Path]:
     folders = (ROOT / "models", ROOT / "tests" / "data_tests")
     return sorted(path for folder in folders for path in folder.rglob(f"*.{ending}"))
@@ -113,6 +123,8 @@ def test_sql_stays_inside_the_subset(path: Path) -> None:
 @pytest.mark.parametrize("path", files("yml"), ids=lambda path: path.stem)
 def test_yaml_stays_inside_what_dbt_knows(path: Path) -> None:
     assert outside_of_yaml(yaml.safe_load(path.read_text())) == []
+    if path.name != "audience.yml":
+        assert jinja_outside_of_yaml(path.read_text()) == []
 
 
 def test_there_is_nothing_else_in_the_folder() -> None:
@@ -163,3 +175,15 @@ def test_plain_jinja_is_inside() -> None:
 )  # fmt: skip
 def test_what_is_outside_is_seen_in_yaml(text: str, found: str | None) -> None:
     assert outside_of_yaml(yaml.safe_load(text)) == ([found] if found else [])
+
+
+@pytest.mark.parametrize(
+    ("text", "outside"),
+    [
+        ("line: n >= {{ var('min') }} and '{{ run_started_at }}'", []),
+        ("line: from {{ ref('m') }}", ["ref"]),
+        ("line: '{% if x %}'", ["{% if x %}'"]),
+    ],
+)
+def test_what_dbt_cannot_render_is_seen_in_yaml(text: str, outside: list[str]) -> None:
+    assert jinja_outside_of_yaml(text) == outside

@@ -385,7 +385,7 @@ def test_another_key_can_be_named_and_a_wrong_column_to_ignore_is_refused(tmp_pa
 def test_two_engines_files_of_one_second_in_one_folder_are_refused(tmp_path: Path) -> None:
     write(tmp_path / "x_20251128_120000.csv", ENGLISH)
     write(tmp_path / "x_20251128T120000.csv", ENGLISH)
-    with pytest.raises(UsageError, match="two files are x of one run"):
+    with pytest.raises(UsageError, match="this run has two files for x"):
         compare(tmp_path, tmp_path)
 
 

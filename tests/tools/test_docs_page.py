@@ -252,7 +252,7 @@ def test_past_runs_are_told_with_funnel_sizes_and_times(tmp_path: Path) -> None:
     assert "activities in the window" in html
     assert "2025-11-28 12:00: 90 rows" in html
     assert "1 min 1 s" in html
-    assert "of another state than on this page" in html
+    assert "another version than on this page" in html
 
 
 def test_a_run_that_is_still_running_has_no_sizes_yet_and_one_whose_process_is_gone_has_died(
@@ -313,7 +313,7 @@ def test_only_the_newest_runs_are_read(tmp_path: Path) -> None:
     for number in range(103):
         name = f"layer3-behavior_20251128T12{number // 60:02}{number % 60:02}.json"
         (tmp_path / name).write_text(json.dumps(MANIFEST))
-    assert "3 older ones are not shown" in html_of(ROOT, tmp_path)
+    assert "3 older runs are not shown" in html_of(ROOT, tmp_path)
 
 
 # How it is written
@@ -343,7 +343,7 @@ def test_the_command_says_what_it_wrote_and_replaces_the_page(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("taken", "the page is an HTML file, and replaces no file of another kind"),
+        ("taken", "the page is written only to a file whose name ends in .html or .htm"),
         ("taken.html", "cannot be written: Is a directory; choose another file with --to"),
         (
             "file.txt/page.html",

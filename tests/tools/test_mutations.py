@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -190,62 +189,166 @@ def test_a_model_without_a_case_is_a_gap_unless_others_are_selected(check: Check
     assert "unnoticed  models/people.sql:1:8  `1` to `2`" in out
 
 
-def noted(*changes: str) -> str:
-    """The cases, the first with notes on changes that mean the same."""
-    notes = "".join(f"          - {{{change}}}\n" for change in changes)
-    meta = f"    config:\n      meta:\n        equivalent_changes:\n{notes}"
-    head, model, rest = CASES.partition("    model: numbers\n")
-    return head + model + meta + rest
-
-
-def test_a_note_explains_a_change_that_means_the_same(check: Check) -> None:
-    cases = noted(
-        "line: n >= 3, from: '>=', to: '>', reason: nobody has exactly three",
-        "line: n >= 3, from: '3', to: '4', reason: nobody has three",
+def with_notes(*notes: str, model: str = "numbers") -> str:
+    """The case, which explains some changes: each note is the text of its mapping in YAML."""
+    listed = "\n".join(f"          - {{{note}}}" for note in notes)
+    return CASES.replace(
+        "    model: numbers\n",
+        f"    model: {model}\n    config:\n      meta:\n        equivalent_changes:\n{listed}\n",
     )
-    code, out, _ = check("--select", "numbers", "--json", cases=cases)
+
+
+BOUND_NOTE = "line: n >= 3, from: '>=', to: '>', reason: nobody has three"
+NUMBER_NOTE = "line: n >= 3, from: '3', to: '4', reason: nobody has three"
+NOTES_START = 7
+"""The line of the first note in the cases' file."""
+
+
+def test_notes_in_yaml_explain_changes_that_mean_the_same(check: Check) -> None:
+    code, out, _ = check("--select", "numbers", "--json", cases=with_notes(BOUND_NOTE, NUMBER_NOTE))
     document = json.loads(out)
     explained = [one for one in document["mutations"] if one["outcome"] == "equivalent"]
     assert code == 0
     assert document["success"] is True
     assert [(one["from"], one["to"], one["reason"]) for one in explained] == [
-        (">=", ">", "nobody has exactly three"),
+        (">=", ">", "nobody has three"),
         ("3", "4", "nobody has three"),
     ]
+    assert {(one["file"], one["line"]) for one in explained} == {("models/numbers.sql", 4)}
 
 
-@pytest.mark.parametrize("line", ["n >= 3", "n >= 30"])
-def test_a_note_that_explains_nothing_is_stale_and_reported_at_its_own_place(
-    check: Check, line: str
-) -> None:
-    cases = noted(f"line: {line}, from: '>=', to: '>', reason: so it was")
-    number = cases[: cases.index("- {line")].count("\n") + 1
-    code, out, _ = check("--select", "numbers", cases=cases + BOUND)
-    assert code == 1
-    assert re.search(rf"stale      models/\w+\.yml:{number}:1  `>=` to `>`: a case notices it", out)
+def test_a_note_survives_edits_elsewhere(check: Check) -> None:
+    model = MODEL.replace("where", "-- a reason\n\nwhere\n    true\n    and").replace(
+        "    n >= 3", "      n  >= 3  "
+    )
+    _, out, _ = check("--select", "numbers", model=model, cases=with_notes(BOUND_NOTE))
+    assert "equivalent models/numbers.sql:8:10  `>=` to `>`: nobody has three" in out
 
 
 @pytest.mark.parametrize(
-    ("note", "expected"),
+    ("note", "bound", "why"),
     [
-        ("line: n >= 3, from: '>=', to: '>'", "reason"),
-        ("line: n >= 3, from: '>=', to: '>', reason: ''", "reason"),
-        ("line: n >= 3, from: '>=', too: '>', reason: x", "too"),
+        (BOUND_NOTE, BOUND, "`>=` to `>`: numbers::bound notices this change"),
+        (
+            BOUND_NOTE.replace("n >= 3", "n >= 4"),
+            "",
+            "`>=` to `>`: models/numbers.sql has no such line",
+        ),
+        (
+            BOUND_NOTE.replace("from", "after: having, from"),
+            "",
+            "`>=` to `>`: models/numbers.sql has no such line below what after: names",
+        ),
+        (
+            BOUND_NOTE.replace("'>'", "'='"),
+            "",
+            "`>=` to `=`: no such change is made at models/numbers.sql:4",
+        ),
     ],
 )
-def test_a_note_without_its_parts_is_an_error_in_its_file(
-    check: Check, note: str, expected: str
+def test_a_note_that_explains_nothing_is_stale_and_says_why(
+    check: Check, note: str, bound: str, why: str
 ) -> None:
-    code, _, error = check("--select", "numbers", cases=noted(note))
+    code, out, _ = check("--select", "numbers", cases=with_notes(note) + bound)
+    assert code == 1
+    assert f"stale      models/cases.yml:{NOTES_START}:1  {why}\n" in out
+
+
+def test_a_stale_note_is_in_the_document_with_its_place(check: Check) -> None:
+    cases = with_notes(BOUND_NOTE, NUMBER_NOTE) + BOUND
+    _, out, _ = check("--select", "numbers", "--json", cases=cases)
+    stale = [one for one in json.loads(out)["mutations"] if one["outcome"] == "stale"]
+    assert stale[1] == {
+        "file": "models/cases.yml",
+        "line": NOTES_START + 1,
+        "column": 1,
+        "from": "3",
+        "to": "4",
+        "outcome": "stale",
+        "reason": "numbers::bound notices this change",
+    }
+
+
+TWICE = """select n
+from {{ ref('people') }}
+where
+    n >= 3
+
+union
+
+select n
+from {{ ref('people') }}
+where
+    -- those without a number
+    n is null
+    and n >= 3
+    or
+    n >= 3
+"""
+
+
+def test_a_note_that_fits_two_lines_is_ambiguous(check: Check) -> None:
+    code, out, error = check("--select", "numbers", model=TWICE, cases=with_notes(BOUND_NOTE))
+    assert (code, out) == (2, "")
+    assert (
+        f"models/cases.yml:{NOTES_START}: this note fits 2 changes of models/numbers.sql, and may "
+        "explain only one; they are at 4:7 and 15:7; add after: with the line above the one "
+    ) in error
+
+
+@pytest.mark.parametrize("above", ["or", "or\n", "n is null\n  -- or not\n\nand n >= 3\nor"])
+def test_after_distinguishes_two_equal_lines(check: Check, above: str) -> None:
+    note = BOUND_NOTE.replace("from", f"after: {json.dumps(above)}, from")
+    _, out, _ = check("--select", "numbers", model=TWICE, cases=with_notes(note))
+    assert "equivalent models/numbers.sql:15:7  `>=` to `>`: nobody has three" in out
+    assert " 1 equivalent" in out
+    assert " 0 stale" in out
+
+
+def test_a_note_that_fits_two_changes_of_one_line_is_ambiguous(check: Check) -> None:
+    model = MODEL.replace("n >= 3", "n >= 3 and n >= 3")
+    note = BOUND_NOTE.replace("n >= 3", "n >= 3 and n >= 3")
+    code, _, error = check("--select", "numbers", model=model, cases=with_notes(note))
     assert code == 2
-    assert re.search(r"models/\w+\.yml:\d+", error)
-    assert expected in error
+    assert "they are at 4:7 and 4:18; write each on a line of its own in the SQL" in error
+
+
+def test_two_notes_may_not_explain_one_change(check: Check) -> None:
+    code, _, error = check("--select", "numbers", cases=with_notes(BOUND_NOTE, BOUND_NOTE))
+    assert code == 2
+    assert (
+        f"models/cases.yml:{NOTES_START + 1}: two notes explain the same change; the other is "
+        f"models/cases.yml:{NOTES_START}; remove one"
+    ) in error
+
+
+@pytest.mark.parametrize(
+    ("note", "problem"),
+    [
+        (BOUND_NOTE.replace("reason", "why"), "unknown key 'why'"),
+        (BOUND_NOTE.split(", reason")[0], "reason: Field required"),
+        (BOUND_NOTE.split(", reason")[0] + ", reason: ''", "reason: String should have at least 1"),
+        (BOUND_NOTE.replace("from: '>=', ", ""), "from: Field required"),
+        (NUMBER_NOTE.replace("'4'", "4"), "to: Input should be a valid string"),
+    ],
+)
+def test_a_note_is_checked_with_its_line(check: Check, note: str, problem: str) -> None:
+    code, out, error = check("--select", "numbers", cases=with_notes(NUMBER_NOTE, note))
+    assert (code, out) == (2, "")
+    assert f"models/cases.yml:{NOTES_START + 1}" in error
+    assert problem in error
+
+
+def test_notes_for_a_model_that_is_not_there_are_an_error(check: Check) -> None:
+    code, _, error = check("--select", "numbers", cases=with_notes(BOUND_NOTE, model="number"))
+    assert code == 2
+    assert "models/cases.yml:3: there is no model 'number'; did you mean numbers?" in error
 
 
 def test_cases_must_pass_before_anything_is_changed(check: Check) -> None:
     code, out, error = check("--select", "numbers", cases=CASES.replace("{n: 4}]}\n", "{n: 5}]}\n"))
     assert (code, out) == (2, "")
-    assert "numbers::three does not pass as it is" in error
+    assert "numbers::three does not pass on the unchanged model" in error
 
 
 def test_what_the_server_refuses_needs_no_case(check: Check) -> None:
@@ -259,8 +362,8 @@ def test_what_the_server_refuses_needs_no_case(check: Check) -> None:
 def test_the_shipped_cases_notice_every_change_that_is_not_explained(
     bare: Target,
 ) -> None:
-    with open_case_session(load_project(ROOT), bare) as case_session:
-        found = check_mutations(case_session, [])
+    with open_case_session(load_project(ROOT), bare) as session:
+        found = check_mutations(session, [])
     gaps = [f"{one.place} {one.change}" for one in found if one.outcome in ("unnoticed", "stale")]
     assert gaps == []
     assert len(found) > 300

@@ -463,7 +463,7 @@ def test_a_side_list_that_reads_the_keys_source_drops_nobody(
 def test_a_user_that_the_keys_type_does_not_know_is_refused(database: Database) -> None:
     with pytest.raises(
         UsageError,
-        match="the user 'abc' is no uuid; user_id of layer3_recent_activity has this type",
+        match="the user 'abc' is not of type uuid; user_id of layer3_recent_activity has this type",
     ):
         ask(database, "abc")
 
@@ -614,7 +614,7 @@ def test_the_command_answers_with_exit_code_0_whatever_the_fate(
     ("arguments", "code", "message"),
     [
         (["layer3-behaviour", str(uuid.UUID(int=1))], 2, "did you mean layer3-behavior?"),
-        (["layer3-behavior", "nobody"], 2, "the user 'nobody' is no uuid"),
+        (["layer3-behavior", "nobody"], 2, "the user 'nobody' is not of type uuid"),
         (["layer3-behavior"], 2, "Missing argument 'USER...'"),
         (["layer3-behavior", str(uuid.UUID(int=1)), "--var", "min_count=3"], 2, "has no parameter"),
         (

@@ -108,9 +108,9 @@ def _check_mutations(request: Request, select: list[str], *, as_json: bool) -> i
     chosen_cases(request.project, select)
     with (
         request.reach(is_empty=True) as reached,
-        open_case_session(request.project, reached) as case_session,
+        open_case_session(request.project, reached) as session,
     ):
-        mutants = check_mutations(case_session, select, print_note)
+        mutants = check_mutations(session, select, print_note)
     if as_json:
         print_json(mutants_json(mutants))
     else:
@@ -183,6 +183,5 @@ def _mutant_lines(mutants: Sequence[Mutant]) -> Iterator[str]:
         elif mutant.outcome == "equivalent":
             yield f"equivalent {mutant.place}  {change}: {mutant.explanation}"
         elif mutant.outcome == "stale":
-            reason = "a case notices it, or no such change is made of this line"
-            yield f"stale      {mutant.place}  {change}: {reason}"
+            yield f"stale      {mutant.place}  {change}: {mutant.explanation}"
     yield ", ".join(f"{count} {name}" for name, count in mutant_counts(mutants).items())

@@ -28,9 +28,9 @@ from runner.tools.compare.differences import (
 from runner.tools.compare.runs import Run, read_run
 
 CACHE_KIB = 32 * 1024
-"""Memory of the temporary database; what is larger goes into a temporary file."""
+"""Memory of the temporary database. Rows beyond that go into a temporary file."""
 SEPARATOR = "\0"
-"""Between the cells of a row: no cell contains it, `opened` refuses such a file."""
+"""Separates the cells of a row. No cell contains it, because `opened` raises for such a file."""
 
 FilePair = tuple[NamedCsv | None, NamedCsv | None]
 
@@ -111,7 +111,7 @@ def _paired(a: Run, b: Run) -> dict[str, FilePair]:
         raise UsageError(
             "the two sides have no file in common",
             looked_at=f"A: {', '.join(sorted(a.files))}; B: {', '.join(sorted(b.files))}",
-            fix="compare runs of one audience",
+            fix="compare two runs of the same audience",
         )
     return pairs
 
@@ -213,7 +213,7 @@ def _sorted_rows(database: sqlite3.Connection) -> Iterator[Row]:
 
 
 class _RowComparison:
-    """Compares the rows of one user at a time and counts the differences.
+    """Compares the rows user by user, and counts the differences.
 
     The pairing is not done in SQL: numbering each user's rows takes another sort, and half as much
     CPU again as these few lines of Python.
@@ -258,8 +258,10 @@ class _RowComparison:
             self._compare_files(*self._compare_common(a, b))
 
     def _compare_common(self, a: list[Row], b: list[Row]) -> tuple[list[Row], list[Row]]:
-        """Compare a user's n-th row in each file of A with the n-th in that file of B. Returns the
-        rows that have no such partner."""
+        """Compare a user's n-th row in each file of A with the n-th row in that file of B.
+
+        Returns the rows without a partner.
+        """
         partners: dict[int, deque[Row]] = defaultdict(deque)
         for row in b:
             partners[row.file].append(row)
@@ -284,7 +286,8 @@ class _RowComparison:
         self._add_example("changed", [a.file], a.user, cells)
 
     def _compare_files(self, a: list[Row], b: list[Row]) -> None:
-        """Count a user's unpaired rows: a row on each side has moved, a row on one is extra."""
+        """Count a user's unpaired rows: a row of A and a row of B are a row that has moved, any
+        other row is extra."""
         for row, partner in zip(a, b, strict=False):
             labels = (self._files[row.file].label, self._files[partner.file].label)
             self._comparison.moved[labels] += 1
@@ -306,7 +309,8 @@ class _RowComparison:
 
 
 def out_of_order(positions: Iterable[int]) -> int:
-    """The fewest rows that must be moved to put the rest in order; -1 is no row.
+    """The fewest rows that must be moved to put the rest in order; -1 stands for a row that B does
+    not have.
 
     All but the longest increasing subsequence, whose length is found by patience sorting.
     """

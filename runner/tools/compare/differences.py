@@ -11,12 +11,12 @@ from runner.files.csv import Style
 from runner.tools.compare.runs import Run
 
 Cells = tuple[str, str]
-"""One cell in A and in B."""
+"""The values of a cell in A and in B."""
 
 
 @dataclass
 class ComparedFile:
-    """A CSV file of one of the runs. `columns` are those that are compared."""
+    """A CSV file of A or B. `columns` are those that are compared."""
 
     name: str
     columns: list[str]
@@ -33,7 +33,7 @@ class FileDifference:
     """What differs between two files of the same name; `a` or `b` is None if there is no such file.
 
     `only_a` and `only_b` count users whom the other run has in no file. `extra_a` and `extra_b`
-    count rows of users whom both runs have, but not as often.
+    count the rows that a run has more of users whom both runs have.
     """
 
     label: str
@@ -101,7 +101,7 @@ class FileDifference:
 
 @dataclass(frozen=True)
 class Example:
-    """One user of a difference: of which kind, in which files, in which cells."""
+    """A user whose rows differ, with the kind of difference, the files and the changed cells."""
 
     kind: str
     files: tuple[str, ...]
@@ -115,7 +115,7 @@ class Example:
 
 @dataclass
 class Comparison:
-    """Two runs, and all that differs. `moved` counts users by the file in A and the file in B;
+    """Two runs, and how they differ. `moved` counts users by the file in A and the file in B;
     `repeated_a` and `repeated_b` count users with more than one row in a run."""
 
     a: Run

@@ -1,4 +1,4 @@
-"""Reads which files are compared: those of a manifest, a pointer, a folder of runs, or one CSV."""
+"""Finds the files that are compared: from a manifest, a pointer, a folder of runs or a CSV file."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from runner.files.names import NamedCsv, csv_named, timestamp_given
 
 @dataclass(frozen=True)
 class Run:
-    """One of the two runs that are compared, with its files by label. `source` describes which run
-    was taken, `is_single_file` means that only one CSV file was given."""
+    """A run that is compared, with its files by label. `source` describes which run was taken;
+    `is_single_file` means that a CSV file was given instead of a run."""
 
     given: Path
     source: str
@@ -24,10 +24,10 @@ class Run:
 
 
 def read_run(given: Path, *, with_test_files: bool) -> Run:
-    """The files that a path means.
+    """The run that a path names.
 
-    A folder means the newest run in it, FOLDER/TIMESTAMP another one. Raises `UsageError` if
-    there is nothing to compare.
+    A folder names the newest run in it, FOLDER/TIMESTAMP the run of that time. Raises `UsageError`
+    if there is nothing to compare.
     """
     # Path.is_dir and Path.is_file raise if a name is too long
     if os.path.isdir(given):  # noqa: PTH112
@@ -123,7 +123,7 @@ def _run(given: Path, source: str, files: list[NamedCsv], *, with_test_files: bo
         other = by_label.setdefault(file.label, file)
         if other is not file:
             raise UsageError(
-                f"two files are {file.label} of one run",
+                f"this run has two files for {file.label}",
                 where=str(file.path),
                 looked_at=f"the other is {other.path}",
                 fix="keep the runs of two engines in two folders",

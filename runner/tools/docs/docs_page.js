@@ -6,17 +6,17 @@
   const nodes = [...document.querySelectorAll("a.node")];
   const arrows = [...document.querySelectorAll("path.arrow")];
   const input = byId("filter");
-  const texts = new Map(models.map((one) => [one.id, one.textContent.toLowerCase()]));
+  const texts = new Map(models.map((model) => [model.id, model.textContent.toLowerCase()]));
 
   const filter = () => {
     const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
     const fits = (id) => words.every((word) => texts.get(id).includes(word));
-    for (const one of models) one.hidden = !fits(one.id);
-    for (const one of entries) one.hidden = !fits(one.dataset.find);
-    for (const one of nodes) {
-      one.classList.toggle("dim", texts.has(one.dataset.key) && !fits(one.dataset.key));
+    for (const model of models) model.hidden = !fits(model.id);
+    for (const entry of entries) entry.hidden = !fits(entry.dataset.find);
+    for (const node of nodes) {
+      node.classList.toggle("dim", texts.has(node.dataset.key) && !fits(node.dataset.key));
     }
-    const found = models.filter((one) => !one.hidden).length;
+    const found = models.filter((model) => !model.hidden).length;
     byId("found").textContent = words.length ? `${found} of ${models.length}` : "";
     byId("nothing-found").hidden = found > 0;
   };
@@ -24,7 +24,7 @@
   byId("filter-box").hidden = false;
   filter();
 
-  // A link may lead to what the filter hides, or into a closed part.
+  // Show the target of a link, even if the filter hides it or its section is closed.
   const show = () => {
     let id = location.hash.slice(1);
     let target = byId(id);
@@ -42,7 +42,7 @@
   window.addEventListener("hashchange", show);
   if (location.hash) show();
 
-  // What a box rests on and what rests on it.
+  // Mark the arrows to all boxes upstream and downstream of a box.
   const reach = (key, from, to, found) => {
     for (const arrow of arrows) {
       if (arrow.dataset[from] !== key) continue;
@@ -64,15 +64,15 @@
     for (const event of ["mouseleave", "blur"]) node.addEventListener(event, unmark);
   }
 
-  // Where the picture is wider than its box, its middle tells more than its empty corner.
+  // If the picture is wider than its frame, start in the middle: its corner is empty.
   const box = document.querySelector(".picture");
   box.scrollLeft = (box.scrollWidth - box.clientWidth) / 2;
 
-  // On paper all files are there; of SQL and cases only what the reader opened.
+  // Open all files before printing. SQL and unit tests stay as the reader left them.
   let closed = [];
   window.addEventListener("beforeprint", () => {
     closed = [...document.querySelectorAll("details.file:not([open])")];
-    for (const one of closed) one.open = true;
+    for (const details of closed) details.open = true;
   });
-  window.addEventListener("afterprint", () => { for (const one of closed) one.open = false; });
+  window.addEventListener("afterprint", () => { for (const details of closed) details.open = false; });
 })();

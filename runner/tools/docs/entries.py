@@ -1,4 +1,4 @@
-"""What the page shows of each model, source and audience, in words."""
+"""What the page shows of each model, source and audience."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Link:
 
 @dataclass(frozen=True)
 class ColumnEntry:
-    """A column, described or not. `origin` is None where lineage does not apply."""
+    """A column, whether the YAML describes it or not. `origin` is None if it has no lineage."""
 
     name: str
     description: str
@@ -56,7 +56,7 @@ class ColumnEntry:
 
 @dataclass(frozen=True)
 class OutputEntry:
-    """A file of an audience. `columns` are the file's, in its order."""
+    """A file of an audience, with its columns in their order."""
 
     output: Output
     anchor: str
@@ -73,7 +73,7 @@ class AudienceEntry:
 
 @dataclass(frozen=True)
 class Fixture:
-    """Rows that a unit case gives or expects; `text` instead where they are written as text."""
+    """Rows that a unit test gives or expects; `text` if the YAML writes them as text."""
 
     title: str
     columns: tuple[str, ...]
@@ -93,7 +93,7 @@ class UnitCase:
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """A model. `compiled` are pairs of SQL and the audiences that run it so."""
+    """A model. `compiled` are pairs of SQL text and the audiences for which the model has it."""
 
     model: Model
     anchor: str
@@ -119,7 +119,7 @@ class SourceEntry:
 
 @dataclass(frozen=True)
 class Catalogue:
-    """All of it; models upstream first."""
+    """Everything on the page. A model comes after the models that it reads."""
 
     audiences: tuple[AudienceEntry, ...]
     models: tuple[ModelEntry, ...]
@@ -128,19 +128,19 @@ class Catalogue:
 
 
 def anchor_of(read: Model | Source) -> str:
-    """The anchor of the section about it."""
+    """The anchor of the section about a model or source."""
     if isinstance(read, Model):
         return anchor("model", read.name)
     return anchor("source", read.source_name, read.table)
 
 
 def anchor(*parts: str) -> str:
-    """An element's id that is its own link, whatever characters the parts hold."""
+    """An element's id that links can contain unchanged, whatever characters the parts contain."""
     return ".".join(quote(part, safe="").replace(".", "%2E") for part in parts)
 
 
 def grain(source_text: str) -> str:
-    """The comment that a model begins with."""
+    """The comment at the start of a model."""
     lines = []
     for line in source_text.lstrip().splitlines():
         if not line.startswith("--"):
@@ -164,7 +164,7 @@ def column_entry(name: str, column: Column | None, origin: Origin | None) -> Col
 
 
 def _test_words(test: NamedTest) -> str:
-    """A data test in words, with what its config changes."""
+    """A short description of a data test, with its `where` and its severity."""
     body = test.body
     words = test.kind.replace("_", " ")
     if isinstance(body, AcceptedValuesTest):
@@ -175,21 +175,21 @@ def _test_words(test: NamedTest) -> str:
     return words + (" (warns)" if body.config.severity == "warn" else "")
 
 
-def source_words(project: Project, source: Source) -> tuple[str, tuple[ColumnEntry, ...]]:
-    """What the YAML has about a source table besides what `Source` carries."""
+def source_description(project: Project, source: Source) -> tuple[str, tuple[ColumnEntry, ...]]:
+    """A source table's description and columns in the YAML."""
     for document in project.documents:
         for definition in (document.data or {}).get("sources") or []:
             for table in definition["tables"]:
                 if (definition["name"], table["name"]) == (source.source_name, source.table):
-                    columns = [Column.model_validate(one) for one in table["columns"]]
+                    columns = [Column.model_validate(column) for column in table["columns"]]
                     return table.get("description", ""), tuple(
-                        column_entry(one.name, one, None) for one in columns
+                        column_entry(column.name, column, None) for column in columns
                     )
     raise KeyError(source.table)
 
 
 def unit_cases(project: Project, model: str) -> Iterator[UnitCase]:
-    """The `unit_tests` of a model, as the YAML has them."""
+    """The `unit_tests` of a model in the YAML."""
     for document in project.documents:
         for case in (document.data or {}).get("unit_tests") or []:
             if case["model"] == model:
@@ -199,7 +199,7 @@ def unit_cases(project: Project, model: str) -> Iterator[UnitCase]:
 def _unit_case(case: Mapping[str, Any]) -> UnitCase:
     overrides = case.get("overrides") or {}
     settings = [*(overrides.get("vars") or {}).items(), *(overrides.get("macros") or {}).items()]
-    fixtures = [_fixture(f"Given {one['input']}", one) for one in case.get("given") or []]
+    fixtures = [_fixture(f"Given {given['input']}", given) for given in case.get("given") or []]
     return UnitCase(
         case["name"],
         case.get("description") or "",
@@ -220,7 +220,7 @@ def _fixture(title: str, given: Mapping[str, Any]) -> Fixture:
 
 
 def plain(value: object) -> str:
-    """A value as YAML has it."""
+    """A value as YAML writes it."""
     if value is None:
         return "null"
     return str(value).lower() if isinstance(value, bool) else str(value)
@@ -229,13 +229,13 @@ def plain(value: object) -> str:
 def catalogue(project: Project, moment: datetime) -> Catalogue:
     """Everything on the docs page, compiled with default parameters as of `moment`.
 
-    Raises `ProjectError` or `ParameterError` for whatever `compile` would refuse.
+    Raises `ProjectError` or `ParameterError` for models that `compile` does not accept.
     """
-    return _Reading(project, moment).catalogue()
+    return _CatalogueBuilder(project, moment).catalogue()
 
 
-class _Reading:
-    """A project that is being read: what each model reads, for all audiences."""
+class _CatalogueBuilder:
+    """Builds the catalogue. `reads` are the inputs of each model, by anchor, for all audiences."""
 
     def __init__(self, project: Project, moment: datetime) -> None:
         self.project = project
@@ -269,7 +269,7 @@ class _Reading:
         return AudienceEntry(audience, anchor("audience", audience.name), outputs)
 
     def output(self, audience: Audience, output: Output) -> OutputEntry:
-        columns = {one.name: one for one in self.columns(output.model)}
+        columns = {column.name: column for column in self.columns(output.model)}
         entries = tuple(
             columns.get(name) or ColumnEntry(name, "", None, False, (), UNKNOWN)
             for name in output.columns
@@ -296,19 +296,21 @@ class _Reading:
     def kind(self, name: str) -> NodeKind:
         if name in self.unused:
             return "unused"
-        return "table" if any(name in one.tables for one in self.compiled) else "inlined"
+        return "table" if any(name in compiled.tables for compiled in self.compiled) else "inlined"
 
     def columns(self, name: str) -> tuple[ColumnEntry, ...]:
         """The described columns, then those that only the SQL has."""
         properties = self.project.models[name].properties
-        described = {one.name: one for one in properties.columns} if properties else {}
+        described = {column.name: column for column in properties.columns} if properties else {}
         variants = self.origins.get(name, [])
-        names = dict.fromkeys([*described, *(column for one in variants for column in one)])
+        names = dict.fromkeys([*described, *(column for origins in variants for column in origins)])
         return tuple(
             column_entry(
                 column,
                 described.get(column),
-                Origin.of_all(one.get(column, UNKNOWN) for one in variants) if variants else None,
+                Origin.of_all(origins.get(column, UNKNOWN) for origins in variants)
+                if variants
+                else None,
             )
             for column in names
         )
@@ -322,7 +324,7 @@ class _Reading:
         return tuple(found.items())
 
     def source(self, source: Source) -> SourceEntry:
-        description, columns = source_words(self.project, source)
+        description, columns = source_description(self.project, source)
         return SourceEntry(
             source, anchor_of(source), description, columns, self.read_by(anchor_of(source))
         )
@@ -346,17 +348,17 @@ class _Reading:
         models: Iterable[ModelEntry],
         sources: Iterable[SourceEntry],
     ) -> Drawing:
-        nodes = [_node(one.source.table, "source", one.anchor) for one in sources]
-        nodes += [_node(one.model.name, one.kind, one.anchor) for one in models]
+        nodes = [_node(entry.source.table, "source", entry.anchor) for entry in sources]
+        nodes += [_node(entry.model.name, entry.kind, entry.anchor) for entry in models]
         edges = [
             (read, anchor_of(self.project.models[name]))
             for name, reads in self.reads.items()
             for read in reads
         ]
         for audience in audiences:
-            for entry in audience.outputs:
-                nodes.append(_node(f"{entry.output.file}.csv", "file", entry.anchor))
-                edges.append((entry.model.anchor, entry.anchor))
+            for file in audience.outputs:
+                nodes.append(_node(f"{file.output.file}.csv", "file", file.anchor))
+                edges.append((file.model.anchor, file.anchor))
         return drawn(nodes, edges)
 
 

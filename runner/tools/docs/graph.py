@@ -1,4 +1,4 @@
-"""The graph of models and columns, and where it is drawn."""
+"""Where the values of columns come from, and the layout of the drawing of models."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 NodeKind = Literal["source", "table", "inlined", "unused", "file"]
 
 CHARACTER_PX = 7.3
-"""Of a monospaced label at 12 px, with room for wider fonts."""
+"""Width of a character of a label: monospaced, 12 px high, with room for wider fonts."""
 PADDING_PX = 11.0
 BOX_HEIGHT_PX = 30.0
 MARGIN_PX = 8.0
@@ -35,7 +35,8 @@ OPTIONS = {
 
 @dataclass(frozen=True)
 class Node:
-    """What a box is for. `key` is unique, `anchor` the section of the page it leads to."""
+    """A source table, model or file in the drawing. `key` is unique; `anchor` is the section of the
+    page that its box links to."""
 
     key: str
     label: str
@@ -46,7 +47,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Box:
-    """A node's place; in px, from the top left."""
+    """A node's box, in px from the top left."""
 
     node: Node
     left: float
@@ -57,7 +58,7 @@ class Box:
 
 @dataclass(frozen=True)
 class Arrow:
-    """From a node that is read to its reader; `path` in SVG's words."""
+    """An arrow from a node that is read to its reader; `path` is SVG path data."""
 
     start: str
     end: str
@@ -66,7 +67,7 @@ class Arrow:
 
 @dataclass(frozen=True)
 class Drawing:
-    """All of it, in px."""
+    """The whole drawing, in px."""
 
     width: float
     height: float
@@ -75,7 +76,7 @@ class Drawing:
 
 
 def drawn(nodes: Sequence[Node], edges: Iterable[tuple[str, str]]) -> Drawing:
-    """Lay out `nodes` from top to bottom; `edges` are pairs of keys, the one that is read first.
+    """Lay out `nodes` from top to bottom; `edges` are pairs of keys: a node, and its reader.
 
     The same graph always gives the same picture. Raises `UsageError` if graphlay is missing.
     """
@@ -87,8 +88,10 @@ def drawn(nodes: Sequence[Node], edges: Iterable[tuple[str, str]]) -> Drawing:
         _box(node, placed, left, top) for node, placed in zip(nodes, layout.nodes, strict=True)
     )
     arrows = tuple(
-        Arrow(start, end, _path([(point["x"] - left, point["y"] - top) for point in one["points"]]))
-        for (start, end), one in zip(pairs, layout.edges, strict=True)
+        Arrow(
+            start, end, _path([(point["x"] - left, point["y"] - top) for point in edge["points"]])
+        )
+        for (start, end), edge in zip(pairs, layout.edges, strict=True)
     )
     width, height = high["x"] - left + MARGIN_PX, high["y"] - top + MARGIN_PX
     return Drawing(round(width, 1), round(height, 1), boxes, arrows)
@@ -140,12 +143,12 @@ def _place(point: tuple[float, float]) -> str:
 
 
 SHOWN_CHARACTERS = 100
-"""Of an expression that reads no column, such as a constant."""
+"""How many characters are shown of an expression that reads no column, such as a constant."""
 
 
 @dataclass(frozen=True, order=True)
 class SourceColumn:
-    """A column of one of the application's tables, by the names that sources.yml gives them."""
+    """A column of a source table, by the names in sources.yml."""
 
     source_name: str
     table: str
@@ -158,7 +161,7 @@ class SourceColumn:
 @dataclass(frozen=True)
 class Origin:
     """Where values come from: source columns, and expressions that read none (constants, counts
-    of rows) with the model that describes them. If it is not known, there are none of either."""
+    of rows) with the model that describes them. If the origin is not known, both are empty."""
 
     columns: frozenset[SourceColumn] = frozenset()
     expressions: frozenset[tuple[str, str]] = frozenset()
@@ -166,20 +169,20 @@ class Origin:
 
     @staticmethod
     def of_all(origins: Iterable[Origin]) -> Origin:
-        """All together; not known if one of them is not."""
+        """The union of all origins; unknown if any of them is unknown."""
         parts = list(origins)
         if not all(part.is_known for part in parts):
             return UNKNOWN
         return Origin(
             frozenset(column for part in parts for column in part.columns),
-            frozenset(one for part in parts for one in part.expressions),
+            frozenset(expression for part in parts for expression in part.expressions),
         )
 
 
 UNKNOWN = Origin(is_known=False)
 
 Origins = dict[str, Origin]
-"""By column, in the order of the select. Empty if not even the columns are known."""
+"""By column, in the order of the select. Empty if the columns are not known."""
 
 
 def reads_of(compiled: CompiledAudience, name: str) -> tuple[Model | Source, ...]:
@@ -209,7 +212,7 @@ def column_origins(compiled: CompiledAudience) -> dict[str, Origins]:
 
 
 def _key(read: Model | Source) -> str:
-    """Says what it is, so that no name inside a model's SQL can mean it by accident."""
+    """A name that starts with the kind of node, so that it equals no name inside a model's SQL."""
     if isinstance(read, Model):
         return f"model {read.name}"
     return f"source {read.source_name}.{read.table}"
@@ -232,9 +235,9 @@ def _model_origins(
     )
     try:
         select = parse_one(sql, dialect="postgres")
-        is_recursive = any(one.recursive for one in select.find_all(exp.With))
+        is_recursive = any(clause.recursive for clause in select.find_all(exp.With))
         nodes = lineage(None, select, schema, dialect="postgres", validate_qualify_columns=True)
-    except Exception:  # sqlglot raises all sorts of things for SQL that it does not understand
+    except Exception:  # sqlglot raises many kinds of errors for SQL that it does not parse
         return {}
     if is_recursive or any("*" in name for name in nodes):
         return {}
@@ -245,9 +248,9 @@ def _origin(node: LineageNode, model: str, known: Mapping[str, Origins]) -> Orig
     from sqlglot import exp
 
     nodes = list(node.walk())
-    if any(one.expression.find(exp.Exists, exp.TableColumn) for one in nodes):
-        return UNKNOWN  # whether there is a row, and whole rows, are no columns to sqlglot
-    return Origin.of_all(_leaf_origin(one, model, known) for one in nodes if not one.downstream)
+    if any(step.expression.find(exp.Exists, exp.TableColumn) for step in nodes):
+        return UNKNOWN  # sqlglot follows columns only, not `exists` and not whole rows
+    return Origin.of_all(_leaf_origin(step, model, known) for step in nodes if not step.downstream)
 
 
 def _leaf_origin(leaf: LineageNode, model: str, known: Mapping[str, Origins]) -> Origin:
@@ -256,9 +259,9 @@ def _leaf_origin(leaf: LineageNode, model: str, known: Mapping[str, Origins]) ->
     if isinstance(leaf.source, exp.Table):
         column = exp.maybe_parse(leaf.name, into=exp.Column, dialect="postgres").name
         return known.get(leaf.source.name, {}).get(column, UNKNOWN)
-    said = leaf.expression.unalias()
-    if not isinstance(leaf.source, exp.Select) or said.find(exp.Column, exp.Query):
+    expression = leaf.expression.unalias()
+    if not isinstance(leaf.source, exp.Select) or expression.find(exp.Column, exp.Query):
         return UNKNOWN
-    text = said.sql(dialect="postgres", comments=False, normalize_functions="lower")
+    text = expression.sql(dialect="postgres", comments=False, normalize_functions="lower")
     shown = textwrap.shorten(text, SHOWN_CHARACTERS, placeholder=" …")
     return Origin(expressions=frozenset({(shown, model)}))

@@ -1,4 +1,4 @@
-"""`docs`: one HTML page about the project, its graph and its past runs."""
+"""Makes the HTML page about the project, its graph and its past runs."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from runner.project.nodes import Project
 from runner.tools.docs.entries import KINDS, Catalogue, anchor, catalogue, plain
 
 FEWEST_COLUMNS = 12
-"""A chart has room for as many: a single run is no wall."""
+"""A chart has room for at least as many columns, so that a single run does not fill its width."""
 COLUMN = 10.0
 GAP = 2.0
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A rectangle. `kind` numbers its colour."""
+    """A rectangle. `kind` is the number of its colour."""
 
     kind: int
     start: float
@@ -40,7 +40,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class Bar:
-    """A line of the funnel: its pieces follow each other from left to right."""
+    """A line of the funnel, with its pieces from left to right."""
 
     label: str
     total: int
@@ -57,7 +57,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Columns:
-    """Runs side by side, oldest first; `top` is the value of the whole height."""
+    """Runs side by side, oldest first; `top` is the value at the full height."""
 
     width: float
     top: int
@@ -65,7 +65,7 @@ class Columns:
 
 
 def funnel_bars(funnel: Sequence[FunnelCount], kinds: Sequence[str]) -> tuple[Bar, ...]:
-    """Each step as a share of the largest one, in pieces by kind."""
+    """Each step as a share of the largest step, in pieces by kind."""
     top = max((count.total for count in funnel), default=0) or 1
     return tuple(
         Bar(count.label, count.total, _pieces(_parts(count.by_kind, count.total), kinds, top, ""))
@@ -96,11 +96,11 @@ def _columns(
     for index, (run, values) in enumerate(parts):
         when = f"{run.metadata.started_at:%Y-%m-%d %H:%M}"
         pieces = _pieces(values, kinds, top or 1, f"{when}: {{}} {unit}")
-        stood = tuple(
-            Piece(one.kind, round(100 - one.start - one.length, 2), one.length, one.title)
-            for one in pieces
+        stacked = tuple(
+            Piece(piece.kind, round(100 - piece.start - piece.length, 2), piece.length, piece.title)
+            for piece in pieces
         )
-        columns.append(Column(round(index * COLUMN + GAP / 2, 2), stood))
+        columns.append(Column(round(index * COLUMN + GAP / 2, 2), stacked))
     return Columns(max(len(parts), FEWEST_COLUMNS) * COLUMN, top, tuple(columns))
 
 
@@ -112,8 +112,8 @@ def _pieces(
     numbers = {kind: kinds.index(kind) if kind in kinds else -1 for kind in values}
     for kind, number in sorted(numbers.items(), key=lambda item: item[1]):
         length = 100 * values[kind] / top
-        said = (title or "{}").format(f"{values[kind]:,}")
-        shown = f"{kind}, {said}" if kind else said
+        amount = (title or "{}").format(f"{values[kind]:,}")
+        shown = f"{kind}, {amount}" if kind else amount
         pieces.append(Piece(number, round(start, 2), round(length, 2), shown))
         start += length
     return tuple(pieces)
@@ -124,7 +124,7 @@ ENDINGS = (".html", ".htm")
 LISTED_RUNS = 10
 NOTHING = "\N{EN DASH}"
 NEWEST = 100
-"""Runs that are read, by the time in the names of their manifests."""
+"""How many runs are read: the newest, by the times in the names of their manifests."""
 CHART_COLOURS = 6
 
 
@@ -158,19 +158,19 @@ class Page:
 
     @property
     def summary(self) -> str:
-        """How much is on it, in one line."""
-        content = self.catalogue
-        files = sum(len(one.outputs) for one in content.audiences)
-        runs = sum(len(one.runs) for one in self.histories)
+        """A line with the number of models, source tables, files and runs, and the page's size."""
+        catalogue = self.catalogue
+        files = sum(len(audience.outputs) for audience in catalogue.audiences)
+        runs = sum(len(history.runs) for history in self.histories)
         kilobytes = len(self.html.encode("utf-8", "replace")) // 1000
         return (
-            f"{len(content.models)} models, {len(content.sources)} source tables, {files} files, "
-            f"{runs} past runs, {kilobytes} kB"
+            f"{len(catalogue.models)} models, {len(catalogue.sources)} source tables, "
+            f"{files} files, {runs} past runs, {kilobytes} kB"
         )
 
     @property
     def notes(self) -> list[str]:
-        """What was left out, a line each."""
+        """A line for each manifest that is not shown."""
         return [
             f"{_file_name(problem.where)} is skipped: {problem.what}"
             for history in self.histories
@@ -182,34 +182,34 @@ def docs_page(project: Project, manifests: Path, moment: datetime) -> Page:
     """The page for a project, with the runs that left a manifest in a folder.
 
     SQL is compiled with default parameters as of `moment`. Raises `ProjectError` or
-    `ParameterError` for whatever `compile` would refuse.
+    `ParameterError` for models that `compile` does not accept.
     """
-    content = catalogue(project, moment)
+    contents = catalogue(project, moment)
     histories = tuple(
         _history(audience, _past(manifests, audience.name))
         for audience in project.audiences.values()
     )
     html = _rendered(
-        content=content, histories=histories, moment=moment, models_hash=project.models_hash
+        catalogue=contents, histories=histories, moment=moment, models_hash=project.models_hash
     )
-    return Page(html, content, histories)
+    return Page(html, contents, histories)
 
 
 def check_target(path: Path) -> None:
-    """Raises `UsageError` for a file that the page must not replace."""
+    """Raises `UsageError` for a file that is not an HTML file, so that the page replaces none."""
     if path.suffix.lower() not in ENDINGS:
         raise UsageError(
-            "the page is an HTML file, and replaces no file of another kind",
+            "the page is written only to a file whose name ends in .html or .htm",
             where=str(path),
             fix="name a file that ends in .html with --to",
         )
 
 
 def write_page(html: str, path: Path) -> None:
-    """Put the page in place of what was there, whole or not at all; folders are made.
+    """Write the page into a temporary file and rename that to `path`; missing folders are made.
 
-    Raises `UsageError` if it is no HTML file's name, `ExportError` if it cannot be written: then
-    what was there before is still there.
+    Raises `UsageError` if `path` does not end as an HTML file does, `ExportError` if the page
+    cannot be written: then the earlier page is unchanged.
     """
     check_target(path)
     try:
@@ -251,7 +251,8 @@ def _umask() -> int:
 
 
 def _past(folder: Path, audience: str) -> History:
-    """A page can be made whatever is or is not in a folder; it says what could not be read."""
+    """The past runs in a folder. If it cannot be read, the page is made without runs, and a note
+    gives the reason."""
     try:
         return read_history(Path(os.path.realpath(folder)), audience, NEWEST)
     except UsageError as problem:
@@ -276,7 +277,7 @@ def _history(audience: Audience, past: History) -> AudienceHistory:
     )
 
 
-def _rendered(**content: object) -> str:
+def _rendered(**values: object) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     folder = Path(__file__).parent
@@ -292,14 +293,14 @@ def _rendered(**content: object) -> str:
     environment.filters |= {"plain": plain, "size": _size, "file_name": _file_name}
     environment.filters |= {
         "model_anchor": lambda name: anchor("model", name),
-        "source_anchor": lambda one: anchor("source", one.source_name, one.table),
+        "source_anchor": lambda column: anchor("source", column.source_name, column.table),
     }
     style = (folder / "docs_page.css").read_text(encoding="utf-8")
     script = (folder / "docs_page.js").read_text(encoding="utf-8")
     return (
         environment.get_template(TEMPLATE)
         .render(
-            content,
+            values,
             style=_Trusted(style),
             script=_Trusted(script),
             style_hash=_hash(style),
@@ -313,7 +314,7 @@ def _rendered(**content: object) -> str:
 
 
 class _Trusted(str):
-    """Text of this package, which is not escaped."""
+    """Text that this package made, which Jinja does not escape."""
 
     __slots__ = ()
 

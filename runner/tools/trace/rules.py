@@ -26,7 +26,7 @@ _LONGEST_CLAUSE = 160
 
 def is_rule(compiled: CompiledAudience, model: str, column: str) -> bool:
     """Whether a boolean column decides if its row is kept: by its name, or because the YAML has a
-    reason for it, of this model or of one upstream."""
+    reason for it, for this model or a model upstream."""
     upstream = compiled.graph.upstream(model)
     has_reason = any(
         reason.column == column and reason.model in upstream
@@ -38,7 +38,8 @@ def is_rule(compiled: CompiledAudience, model: str, column: str) -> bool:
 def sentence(
     compiled: CompiledAudience, model: str, column: str | None = None, row: Row | None = None
 ) -> str | None:
-    """The YAML's sentence about users whom a model leaves out, or a row whose column is not true.
+    """The YAML's sentence about users whom a model leaves out, or about a row whose column is not
+    true.
 
     None if there is none. Raises `ProjectError` at a sentence that cannot be filled in.
     """
@@ -91,7 +92,7 @@ def filter_line(compiled: CompiledAudience, model: str) -> Location:
 
 
 def filter_clause(compiled: CompiledAudience, model: str) -> str:
-    """The rendered SQL from `filter_line` on, as one line without comments, cut if it is long."""
+    """The rendered SQL from `filter_line` on, on a line without comments, cut if it is long."""
     token = _filter(compiled, model)[0]
     text = compiled.graph.models[model].sql.text[token.start :]
     lines = (line.strip() for line in text.splitlines())
@@ -140,7 +141,7 @@ def _location(compiled: CompiledAudience, model: str, found: list[Token]) -> Loc
     return location or rendered.model.location
 
 
-# How one model reads another
+# How a model reads another
 
 
 def may_miss(compiled: CompiledAudience, model: str, ref: str) -> bool:

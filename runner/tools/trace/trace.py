@@ -114,7 +114,7 @@ class Answer:
     traces: list[Trace]
 
     def as_json(self) -> dict[str, Any]:
-        """All of it, with all columns of each row."""
+        """The whole answer, with all columns of each row."""
         parameters = self.compiled.parameters
         window = parameters.window
         return {
@@ -134,7 +134,7 @@ class Answer:
         }
 
     def summary(self, trace: Trace) -> str:
-        """What happened to a user, in one sentence with the rule's file and line."""
+        """What happened to a user: a sentence with the rule's file and line."""
         audience = self.compiled.audience
         if trace.fate == "unknown":
             source = audience.trace.key_source
@@ -169,7 +169,7 @@ class Answer:
 
 
 def moment(value: object) -> datetime | None:
-    """The instant in PostgreSQL's JSON, in UTC if it has no offset; None if it is no instant."""
+    """An instant in PostgreSQL's JSON, in UTC if it has no offset; None if it is not an instant."""
     try:
         at = datetime.fromisoformat(str(value))
     except ValueError:
@@ -189,9 +189,9 @@ def trace(
 ) -> Answer:
     """Follow users through an audience's models, made as a run makes them, in one snapshot.
 
-    Raises `UsageError` for users that are no values of the key's type, `ProjectError` for wrong
-    models or rules, `DatabaseError` if the server cannot be reached or refuses a model. Nothing is
-    written.
+    Nothing is written. Raises `UsageError` for a user that is not a value of the key's type,
+    `ProjectError` for wrong models or rules, `DatabaseError` if the server cannot be reached or
+    cannot run a model.
     """
     compiled = compile_audience(project, audience, given, as_of)
     for user in users:
@@ -200,7 +200,7 @@ def trace(
                 f"the user {user!r} is empty or not printable", fix="give the key of a user"
             )
     if not users:
-        raise UsageError("no user is given", fix="give one key or more")
+        raise UsageError("no user is given", fix="give at least one key")
     with open_snapshot(compiled, target) as snapshot:
         user_rows = find_users(snapshot, users)
         tracer = _Tracer(user_rows, given, unmask=unmask)
@@ -208,7 +208,7 @@ def trace(
 
 
 class _Tracer:
-    """Makes the traces of one answer. What the database was asked once is kept for other users."""
+    """Makes the traces of an answer. Results of queries are kept for the other users."""
 
     def __init__(self, user_rows: UserRows, given: Mapping[str, str], *, unmask: bool) -> None:
         self.user_rows = user_rows
@@ -305,7 +305,7 @@ class _Tracer:
     # Where and why a user was lost
 
     def _lost_at(self, key: str) -> list[str]:
-        """For each output the first model on the way to it that the user is not in."""
+        """For each output, the first model on the way to it that does not have the user."""
         dropped = self._dropping_model(key)
         if dropped is not None:
             return [dropped]
@@ -360,8 +360,8 @@ class _Tracer:
         return self._needs[model, ref]
 
     def _reasons(self, model: str, key: str) -> list[Reason]:
-        """The rule columns that are not true in the rows that a model reads, if each row has one;
-        otherwise the model's own rule."""
+        """The rule columns that are not true in the rows that a model reads, if each row has such a
+        column; otherwise the model's own rule."""
         for ref in self.user_rows.refs(model):
             rows = self._rows(ref, key)
             broken = [self._broken_rules(ref, row) for row in rows]

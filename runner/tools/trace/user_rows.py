@@ -19,7 +19,7 @@ from runner.sql.source_map import MappedSql, joined
 Row = dict[str, Any]
 """A row by its columns, values as in JSON."""
 SAMPLE_SIZE = 1000
-"""How many of a model's users are looked up in another model to find out if it needs that one."""
+"""How many users of a model are looked up in a model that it reads, to find out if it needs it."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class UserRows:
         return self.rows_in(model, limited)
 
     def rows_in(self, model: str, select: MappedSql) -> dict[str, list[Row]]:
-        """The users' rows in a model whose rows are `select`, by key; the newest first."""
+        """The users' rows in a model whose rows `select` makes, by key; the newest first."""
         number, condition = key_sql(f"one_row.{quoted(self.compiled.audience.key)}", self.keys)
         sql = joined(
             f"select {number}, row_to_json(one_row)::text from (\n",
@@ -116,7 +116,7 @@ class UserRows:
 def find_users(snapshot: Snapshot, users: Sequence[str]) -> UserRows:
     """Fill all models as a run does, and find the users' rows in them.
 
-    Raises `UsageError` for a user that is no value of the key's type, `ProjectError` if the
+    Raises `UsageError` for a user that is not a value of the key's type, `ProjectError` if the
     activity model has no such column, `DatabaseError` where a model cannot run.
     """
     compiled = snapshot.compiled
@@ -127,7 +127,7 @@ def find_users(snapshot: Snapshot, users: Sequence[str]) -> UserRows:
             f"the key of audience {compiled.audience.name}, {key!r}, is not a column of {activity}",
             where=compiled.project.audience_location(compiled.audience, "key"),
             looked_at=f"columns: {', '.join(columns[activity])}",
-            fix="name another with key: in the audience's YAML",
+            fix="give key: in the audience's YAML a column of this model",
         )
     user_rows = UserRows(snapshot, _keys(snapshot, users), {})
     snapshot.fill(compiled.graph.models)
@@ -158,7 +158,7 @@ def _keys(snapshot: Snapshot, users: Sequence[str]) -> tuple[str, ...]:
             if not (problem.sqlstate or "").startswith(("22", "23")):
                 raise
             raise UsageError(
-                f"the user {user!r} is no {kind}",
+                f"the user {user!r} is not of type {kind}",
                 looked_at=f"{audience.key} of {audience.activity_model} has this type",
                 fix="give the key as the database has it",
             ) from None
@@ -167,7 +167,7 @@ def _keys(snapshot: Snapshot, users: Sequence[str]) -> tuple[str, ...]:
 
 
 def key_sql(column: str, keys: Sequence[str]) -> tuple[str, str]:
-    """Two SQL expressions: the number of the key in a column, from 0; whether it is one of them."""
+    """Two SQL expressions: the index in `keys` of a column's value, and whether it is in `keys`."""
     whens = " ".join(f"when {literal(key)} then {n}" for n, key in enumerate(keys))
     return f"case {column} {whens} end", f"{column} in ({', '.join(map(literal, keys))})"
 
@@ -182,7 +182,7 @@ class FailedTest:
 
 
 def failed_tests(user_rows: UserRows) -> list[FailedTest]:
-    """Run the data tests of a run, whose failure keeps files from being published."""
+    """Run the data tests that a run runs. Returns those whose failure keeps files unpublished."""
     snapshot, compiled = user_rows.snapshot, user_rows.compiled
     failed = [
         FailedTest(result, frozenset())

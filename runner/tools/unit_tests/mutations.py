@@ -20,7 +20,8 @@ Span = tuple[int, int]
 _JINJA = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
 _VAR = re.compile(r"""\{\{-?\s*var\(\s*['"](\w+)['"]\s*\)\s*-?\}\}""")
 BLANK = "\ue000"
-"""A letter that no SQL uses: a Jinja expression becomes one long word of it."""
+"""A character that SQL does not contain. It replaces each character of a Jinja expression, which is
+then a single word."""
 _OPERATOR = frozenset("+-*/<>=~!@#%^&|?")
 
 CONNECTIVES = frozenset({"and", "or"})
@@ -34,7 +35,7 @@ _BOUNDARIES = CONNECTIVES | CONDITION_STARTS | frozenset({
 
 @dataclass(frozen=True)
 class Code:
-    """Source text and its tokens, each with its depth in parentheses."""
+    """Source text and its tokens, each with the number of parentheses around it."""
 
     source: str = field(repr=False)
     tokens: tuple[Token, ...]
@@ -134,12 +135,12 @@ class Code:
         """Each `{{ var('name') }}` outside quotes: its span and the name."""
         for token in self.tokens:
             if token.kind == "word" and BLANK in token.value:
-                for one in _VAR.finditer(self.source, token.start, token.end):
-                    yield one.start(), one.end(), one.group(1)
+                for match in _VAR.finditer(self.source, token.start, token.end):
+                    yield match.start(), match.end(), match.group(1)
 
 
 def conditions(code: Code) -> Iterator[tuple[int, int, str]]:
-    """Each operand of and, or, where, on, having: its span, and the constant that leaves it out."""
+    """Each operand of and, or, where, on, having: its span, and the constant without effect."""
     for index, token in enumerate(code.tokens):
         if token.kind != "word" or (token.value == "and" and code.closes_between(index)):
             continue
@@ -209,13 +210,13 @@ def _list(code: Code, first: int) -> Iterator[Span]:
 
 
 def _blanked(match: re.Match[str]) -> str:
-    """Jinja of the same length: an expression as one word, anything else as blanks."""
+    """Text of the same length as some Jinja: an expression becomes a word, anything else blanks."""
     is_expression = match.group().startswith("{{")
     return re.sub(r"[^\n]", BLANK if is_expression else " ", match.group())
 
 
 def _with_operators(found: list[Token]) -> list[Token]:
-    """The same tokens, neighbouring operator characters as one symbol."""
+    """The same tokens, with adjacent operator characters joined to a symbol, such as `>=`."""
     joined: list[Token] = []
     for token in found:
         last = joined[-1] if joined else None
@@ -255,14 +256,14 @@ PHRASES = {
     "select distinct": "select",
 }  # fmt: skip
 KEPT = ("not materialized", "is not distinct", "cross join", "select distinct on")
-"""Phrases that begin like one above, but mean something else or do not change the result."""
+"""Phrases that begin like a phrase above, but mean something else or do not change the result."""
 FIRST_ARGUMENT = frozenset({"coalesce", "nullif", "btrim", "trim", "lower", "upper", "round"})
 CLOCK_TYPES = frozenset({"timestamptz", "timestamp", "date"})
 
 
 @dataclass(frozen=True)
 class Mutation:
-    """One change: the text between two offsets becomes another."""
+    """A change: the text between two offsets is replaced."""
 
     start: int
     end: int
@@ -272,7 +273,7 @@ class Mutation:
         return source[: self.start] + self.replacement + source[self.end :]
 
     def change(self, source: str) -> tuple[str, str]:
-        """What was there and what is there now, on one line each."""
+        """The text before and after the change, each on a single line."""
         return _on_one_line(source[self.start : self.end]), _on_one_line(self.replacement)
 
     def line_and_column(self, source: str) -> tuple[int, int]:
@@ -292,8 +293,8 @@ def mutations(source: str, parameters: Mapping[str, str]) -> list[Mutation]:
     for rule in RULES:
         found |= dict.fromkeys(rule(code))
     found |= dict.fromkeys(_parameters(code, parameters))
-    useful = [one for one in found if one.applied(source) != source]
-    return sorted(useful, key=lambda one: (one.start, one.end, one.replacement))
+    useful = [change for change in found if change.applied(source) != source]
+    return sorted(useful, key=lambda change: (change.start, change.end, change.replacement))
 
 
 def _operators(code: Code) -> Iterator[Mutation]:
@@ -352,11 +353,11 @@ def _texts(code: Code) -> Iterator[Mutation]:
 
 
 def _dropped_characters(code: Code, start: int, end: int) -> Iterator[Mutation]:
-    """A text without letters is a set of characters: each of them may matter."""
+    """A text without letters is used as a set of characters, so each character is left out once."""
     given = code.text(start, end)
-    for one in re.finditer(r"\\.|''|[^\\']", given[given.index("'") + 1 : -1]):
-        at = given.index("'") + 1 + one.start()
-        yield Mutation(start, end, given[:at] + given[at + len(one.group()) :])
+    for match in re.finditer(r"\\.|''|[^\\']", given[given.index("'") + 1 : -1]):
+        at = given.index("'") + 1 + match.start()
+        yield Mutation(start, end, given[:at] + given[at + len(match.group()) :])
 
 
 def _calls(code: Code) -> Iterator[Mutation]:
@@ -418,7 +419,7 @@ RULES: tuple[Callable[[Code], Iterator[Mutation]], ...] = (
 
 
 def _parameters(code: Code, types: Mapping[str, str]) -> Iterator[Mutation]:
-    """A parameter outside quotes: one more and one less, or its opposite."""
+    """A parameter outside quotes: a number plus 1 and minus 1, a boolean negated."""
     for start, end, name in code.parameters():
         given = code.source[start:end]
         if types.get(name) == "boolean":
@@ -430,25 +431,29 @@ def _parameters(code: Code, types: Mapping[str, str]) -> Iterator[Mutation]:
 
 Outcome = Literal["noticed", "refused", "equivalent", "unnoticed", "stale"]
 NOT_SQL = ("42", "0A")
-"""Classes of SQLSTATE: no run would get past the server with this, and no case is needed."""
+"""Classes of SQLSTATE for statements that the server cannot run at all. Every run of such a model
+would fail, so that no unit test is needed."""
 
 
 @dataclass(frozen=True)
-class Equivalence:
-    """A note in a case's YAML that a change of its model means the same, and where it stands."""
+class Note:
+    """An entry of `equivalent_changes:` in YAML, and the change that it explains."""
 
-    noted: EquivalentChange
+    written: EquivalentChange
     location: Location
-
-    def explains(self, model: Model, mutation: Mutation) -> bool:
-        line, _ = mutation.line_and_column(model.source_text)
-        text = model.source_text.splitlines()[line - 1].strip()
-        return (text, mutation.change(model.source_text)) == (self.noted.line, self.noted.change)
+    mutation: Mutation | None
+    """None if the model has no such line, or no such change is made there."""
+    problem: str = ""
+    """Why there is no mutation."""
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """One change of one model and what came of it. `explanation` is a case, or a reason."""
+    """A change of a model, or a stale note, with its outcome.
+
+    `explanation` is the unit test that notices the change, the server's message if it does not run
+    the changed statement, the reason of a note, or why a note is stale.
+    """
 
     path: Path
     line: int
@@ -475,72 +480,74 @@ class Mutant:
 
 
 def check_mutations(
-    case_session: CaseSession,
+    session: CaseSession,
     select: Sequence[str],
     report: Callable[[str], None] = lambda _line: None,
 ) -> list[Mutant]:
     """Change each model, once for each mutation, and run its cases.
 
-    All models, or those that `select` names or whose cases it names. `report` is called with a
-    line of progress for each. Raises `UsageError` if a case fails as things are,
+    `select` names models or cases; by default all models are changed. `report` is called with a
+    line of progress for each model. Raises `UsageError` if a case fails on the unchanged model,
     `ProjectError` at a case that is wrong.
     """
-    chosen = {case.test.model for case in chosen_cases(case_session.project, select)}
+    chosen = {case.test.model for case in chosen_cases(session.project, select)}
+    models = {
+        name: (model, [case for case in session.project.unit_cases if case.test.model == name])
+        for name, model in session.project.models.items()
+        if name in chosen or not select
+    }
+    notes = {name: _notes(session.project, *about) for name, about in models.items()}
     found: list[Mutant] = []
-    for name, model in case_session.project.models.items():
-        if select and name not in chosen:
-            continue
-        own = [case for case in case_session.project.unit_cases if case.test.model == name]
-        _check_that_all_pass(case_session, own)
-        made = list(_mutants(case_session, model, own))
-        noticed = sum(one.outcome in ("noticed", "refused") for one in made)
-        report(f"{name}: {noticed} of {len(made)} changes noticed by {len(own)} cases")
-        found += made
+    for name, (model, cases) in models.items():
+        _check_that_all_pass(session, cases)
+        mutants = list(_mutants(session, model, cases, notes[name]))
+        noticed = sum(mutant.outcome in ("noticed", "refused") for mutant in mutants)
+        made = mutant_counts(mutants)["made"]
+        report(f"{name}: {noticed} of {made} changes noticed by {len(cases)} cases")
+        found += mutants
     return found
 
 
-def _check_that_all_pass(case_session: CaseSession, cases: Iterable[UnitCase]) -> None:
+def _check_that_all_pass(session: CaseSession, cases: Iterable[UnitCase]) -> None:
     for case in cases:
-        if case_session.run(case).status != "pass":
+        if session.run(case).status != "pass":
             raise UsageError(
-                f"{case.name} does not pass as it is, so it cannot notice a change",
+                f"{case.name} does not pass on the unchanged model, so it cannot notice a change",
                 where=case.location,
                 fix="run audiences test --unit first",
             )
 
 
-def _mutants(case_session: CaseSession, model: Model, cases: list[UnitCase]) -> Iterator[Mutant]:
-    notes = [note for case in cases for note in equivalences(case)]
-    useful: set[Location] = set()
-    for mutation in mutations(model.source_text, _parameter_types(case_session.project, model)):
-        explanation = _noticing(case_session, model, mutation, cases)
-        explaining = [note for note in notes if note.explains(model, mutation)]
-        if explanation is not None:
-            yield _mutant(model, mutation, *explanation)
-        elif explaining:
-            useful |= {note.location for note in explaining}
-            yield _mutant(model, mutation, "equivalent", explaining[0].noted.reason)
-        else:
-            yield _mutant(model, mutation, "unnoticed", "")
-    for note in notes:
-        if note.location not in useful:
-            # a reason that explains nothing would hide the next change of that line
-            yield _stale(note)
+def _mutants(
+    session: CaseSession, model: Model, cases: list[UnitCase], notes: list[Note]
+) -> Iterator[Mutant]:
+    explained = {note.mutation: note for note in notes if note.mutation}
+    stale = [(note, note.problem) for note in notes if not note.mutation]
+    for mutation in mutations(model.source_text, _parameter_types(session.project, model)):
+        outcome, explanation = _outcome(session, model, mutation, cases)
+        note = explained.get(mutation)
+        if note and outcome == "unnoticed":
+            outcome, explanation = "equivalent", " ".join(note.written.reason.split())
+        elif note:
+            notices = (
+                f"{explanation} notices" if outcome == "noticed" else "the server does not run"
+            )
+            stale.append((note, f"{notices} this change"))
+        yield _mutant(model, mutation, outcome, explanation)
+    for note, why in stale:
+        # a note that explains no change could hide a later change of that line
+        line, change = note.location.line or 1, note.written.change
+        yield Mutant(note.location.path, line, 1, change, (), "stale", why)
 
 
-def _stale(note: Equivalence) -> Mutant:
-    path, line = note.location.path, note.location.line or 1
-    return Mutant(path, line, 1, note.noted.change, (), "stale", note.noted.reason)
-
-
-def _noticing(
-    case_session: CaseSession, model: Model, mutation: Mutation, cases: list[UnitCase]
-) -> tuple[Outcome, str] | None:
-    """Which case notices a change first; None if all of them pass."""
+def _outcome(
+    session: CaseSession, model: Model, mutation: Mutation, cases: list[UnitCase]
+) -> tuple[Outcome, str]:
+    """The outcome of a change, with the case that notices it first or the server's message."""
     changed = replace(model, source_text=mutation.applied(model.source_text))
     for case in cases:
         try:
-            if case_session.differences(case, changed):
+            if session.differences(case, changed):
                 return "noticed", case.name
         except ConnectionLost:
             raise
@@ -549,7 +556,7 @@ def _noticing(
             return ("refused", problem.what) if is_refused else ("noticed", case.name)
         except ProjectError as problem:
             return "refused", problem.what
-    return None
+    return "unnoticed", ""
 
 
 def _mutant(model: Model, mutation: Mutation, outcome: Outcome, explanation: str) -> Mutant:
@@ -571,18 +578,83 @@ def _diff(source: str, mutation: Mutation) -> tuple[str, ...]:
 
 def _parameter_types(project: Project, model: Model) -> dict[str, str]:
     audience = model_audience(project, model.name)
-    return {one.name: one.type for one in audience.parameters} if audience else {}
+    return {given.name: given.type for given in audience.parameters} if audience else {}
 
 
-def equivalences(case: UnitCase) -> Iterator[Equivalence]:
-    """The notes under a case's `config: meta: equivalent_changes:`."""
-    for number, noted in enumerate(case.test.config.meta.equivalent_changes):
-        where = case.location_of("config", "meta", "equivalent_changes", number)
-        yield Equivalence(noted, where)
+def _notes(project: Project, model: Model, cases: Iterable[UnitCase]) -> list[Note]:
+    """The notes of a model's cases.
+
+    Raises `ProjectError` for a note that fits several changes, or the change of another note.
+    """
+    made = mutations(model.source_text, _parameter_types(project, model))
+    found: list[Note] = []
+    for case in cases:
+        for index, written in enumerate(case.test.config.meta.equivalent_changes):
+            where = case.location_of("config", "meta", "equivalent_changes", index)
+            note = _note(model, made, written, where)
+            for other in found:
+                if note.mutation and note.mutation == other.mutation:
+                    raise ProjectError(
+                        "two notes explain the same change",
+                        where=where,
+                        looked_at=f"the other is {other.location}",
+                        fix="remove one",
+                    )
+            found.append(note)
+    return found
+
+
+def _note(
+    model: Model, made: Iterable[Mutation], written: EquivalentChange, where: Location
+) -> Note:
+    source = model.source_text
+    lines = _lines_of_note(source, written)
+    fitting = [
+        mutation
+        for mutation in made
+        if mutation.change(source) == written.change
+        and mutation.line_and_column(source)[0] in lines
+    ]
+    if len(fitting) > 1:
+        places = [mutation.line_and_column(source) for mutation in fitting]
+        same_line = len({line for line, _ in places}) == 1
+        raise ProjectError(
+            f"this note fits {len(fitting)} changes of {model.path}, and may explain only one",
+            where=where,
+            looked_at=f"they are at {' and '.join(f'{line}:{column}' for line, column in places)}",
+            fix="write each on a line of its own in the SQL"
+            if same_line
+            else "add after: with the line above the one that is meant, or several",
+        )
+    if fitting:
+        return Note(written, where, fitting[0])
+    if lines:
+        return Note(written, where, None, f"no such change is made at {model.path}:{lines[0]}")
+    place = " below what after: names" if written.after else ""
+    return Note(written, where, None, f"{model.path} has no such line{place}")
+
+
+def _lines_of_note(source: str, written: EquivalentChange) -> list[int]:
+    """The numbers of the lines that a note fits. White space within a line does not matter."""
+    wanted = [text for _, text in _lines_of_sql(written.after or "")]
+    wanted.append(" ".join(written.line.split()))
+    lines = list(_lines_of_sql(source))
+    return [
+        lines[end - 1][0]
+        for end in range(len(wanted), len(lines) + 1)
+        if [text for _, text in lines[end - len(wanted) : end]] == wanted
+    ]
+
+
+def _lines_of_sql(source: str) -> Iterator[tuple[int, str]]:
+    """Number and text of each line that is neither blank nor a comment."""
+    for number, line in enumerate(source.split("\n"), start=1):
+        if line.strip() and not line.strip().startswith("--"):
+            yield number, " ".join(line.split())
 
 
 def has_gap(mutants: Sequence[Mutant]) -> bool:
-    """Whether a change went unnoticed that no note explains, or a note explains nothing."""
+    """Whether a change is unnoticed and no note explains it, or a note is stale."""
     return any(mutant.outcome in ("unnoticed", "stale") for mutant in mutants)
 
 

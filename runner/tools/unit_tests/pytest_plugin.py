@@ -1,8 +1,8 @@
-"""pytest collects the unit tests of a project: each case of models/**/*.yml is a test of its own.
+"""A pytest plugin that collects a project's unit tests: each case of models/**/*.yml is a test.
 
 Its node id ends in `model::case`. Cases run on the project's target as `audiences test --unit`
-does. Registered as pytest's plugin `audiences`; pytest imports this at every start, so it imports
-little.
+does. It is registered as the plugin `audiences`. pytest imports it at every start, even where no
+project is tested, so it imports the rest of this package only when it is needed.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def _project_root(path: Path) -> Path | None:
     if path.suffix not in (".yml", ".yaml"):
         return None
     folders = [folder.parent for folder in path.parents if folder.name == "models"]
-    return next((one for one in folders if (one / "profiles.yml").is_file()), None)
+    return next((folder for folder in folders if (folder / "profiles.yml").is_file()), None)
 
 
 @lru_cache(maxsize=1)
@@ -46,7 +46,7 @@ def _project(root: Path) -> Project:
 
 
 class CaseFailed(Exception):
-    """A case made something else than it expects, or could not be run."""
+    """The rows of a case differ from those expected, or the case could not be run."""
 
     def __init__(self, result: CaseResult) -> None:
         self.result = result
@@ -54,7 +54,7 @@ class CaseFailed(Exception):
 
 
 class UnitTestFile(pytest.File):
-    """One YAML file: its cases share a session."""
+    """A YAML file, whose cases share a session."""
 
     root: Path
     case_session: CaseSession
@@ -80,16 +80,15 @@ class UnitTestFile(pytest.File):
 
         self._stack = ExitStack()
         target = self._stack.enter_context(demo.reach(load_target(self.root, None), is_empty=True))
-        self.case_session = self._stack.enter_context(
-            open_case_session(_project(self.root), target)
-        )
+        opened = open_case_session(_project(self.root), target)
+        self.case_session = self._stack.enter_context(opened)
 
     def teardown(self) -> None:
         self._stack.close()
 
 
 class ModelCases(pytest.Collector):
-    """The cases of one model in one file."""
+    """The cases of a model in a file."""
 
     cases: list[UnitCase]
 
@@ -101,7 +100,7 @@ class ModelCases(pytest.Collector):
 
 
 class CaseItem(pytest.Item):
-    """One case."""
+    """A case."""
 
     case: UnitCase
 

@@ -1,4 +1,4 @@
-"""Runs models on the rows that a unit test gives, and compares what comes out."""
+"""Runs models on the rows that a unit test gives, and compares the result with what it expects."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _BARE_TYPES = ("integer", "bigint", "smallint", "numeric", "boolean", "real", "d
 
 @dataclass(frozen=True)
 class Changed:
-    """An expected row, and the made one in its place."""
+    """An expected row, and the row that the model made instead."""
 
     expected: Cells
     made: Cells
@@ -60,13 +60,13 @@ class Differences:
         return bool(self.changed or self.missing or self.extra)
 
     def lines(self) -> list[str]:
-        """For people: a line for each row that is missing or extra, one for each changed cell."""
+        """As text: a line for each missing or extra row, and for each changed cell."""
         found: list[str] = []
-        for one in self.changed:
-            found.append(f"changed  {self._row(one.expected, self.key)}")
+        for pair in self.changed:
+            found.append(f"changed  {self._row(pair.expected, self.key)}")
             for index, (name, kind) in enumerate(self.columns):
-                if one.expected[index] != one.made[index]:
-                    wanted, made = (_shown(row[index], kind) for row in (one.expected, one.made))
+                if pair.expected[index] != pair.made[index]:
+                    wanted, made = (_shown(row[index], kind) for row in (pair.expected, pair.made))
                     found.append(f"         {name} ({kind}): expected {wanted}, made {made}")
         everything = range(len(self.columns))
         found += [f"missing  {self._row(row, everything)}" for row in self.missing]
@@ -82,7 +82,7 @@ class Differences:
         return {
             "types": dict(self.columns),
             "changed": [
-                {"expected": row(one.expected), "made": row(one.made)} for one in self.changed
+                {"expected": row(pair.expected), "made": row(pair.made)} for pair in self.changed
             ],
             "missing": [row(cells) for cells in self.missing],
             "extra": [row(cells) for cells in self.extra],
@@ -96,7 +96,8 @@ class Differences:
 def compare(
     columns: Sequence[tuple[str, str]], expected: Sequence[Cells], made: Sequence[Cells]
 ) -> Differences:
-    """Rows are compared as multisets; what is left is paired by key, else by likeness."""
+    """Rows are compared as multisets. Those without an equal are paired by key, else by equal
+    cells."""
     missing = list((Counter(expected) - Counter(made)).elements())
     extra = list((Counter(made) - Counter(expected)).elements())
     key = _key(expected, len(columns))
@@ -119,18 +120,19 @@ def _key(expected: Sequence[Cells], width: int) -> tuple[int, ...]:
 
 
 def _partner(row: Cells, candidates: Sequence[Cells], key: Sequence[int]) -> Cells | None:
-    """The made row of the same key, the most alike of several."""
-    same_key = [one for one in candidates if all(one[index] == row[index] for index in key)]
-    alike = [one for one in candidates if 2 * _equal(one, row) > len(row)]
-    return max(same_key or alike, key=lambda one: _equal(one, row), default=None)
+    """The row with the most equal cells: of those with the same key, else of those in which more
+    than half of the cells are equal."""
+    same_key = [made for made in candidates if all(made[index] == row[index] for index in key)]
+    similar = [made for made in candidates if 2 * _equal(made, row) > len(row)]
+    return max(same_key or similar, key=lambda made: _equal(made, row), default=None)
 
 
-def _equal(one: Cells, other: Cells) -> int:
-    return sum(left == right for left, right in zip(one, other, strict=True))
+def _equal(a: Cells, b: Cells) -> int:
+    return sum(left == right for left, right in zip(a, b, strict=True))
 
 
 def _shown(text: str | None, kind: str) -> str:
-    """NULL bare, text in quotes, so that '' and blanks can be seen."""
+    """NULL without quotes, text in quotes, so that '' and blanks can be seen."""
     if text is None:
         return "NULL"
     return text if kind in _BARE_TYPES else repr(text)
@@ -149,23 +151,25 @@ def node_key(node: Model | Source) -> NodeKey:
 
 
 def node_name(node: Model | Source) -> str:
-    """As a case names it in `input:`."""
+    """The name that a case writes in `input:`."""
     if isinstance(node, Model):
         return f"ref('{node.name}')"
     return f"source('{node.source_name}', '{node.table}')"
 
 
 def model_audience(project: Project, name: str) -> Audience | None:
-    """Whose parameters a model reads: the first audience with it, else the first one there is.
+    """The audience whose parameters a model reads: the first that uses the model, else the first
+    of the project.
 
-    Found in the text of the models, so that a mistake in one model spoils no other's cases.
+    References are read from the models' text, so that a mistake in a model does not make the cases
+    of other models fail.
     """
     for audience in project.audiences.values():
         waiting = [audience.activity_model, *(output.model for output in audience.outputs)]
         found: set[str] = set()
         while waiting:
-            found.add(one := waiting.pop())
-            refs = _REFS.findall(project.models[one].source_text)
+            found.add(model := waiting.pop())
+            refs = _REFS.findall(project.models[model].source_text)
             waiting += [ref for ref in refs if ref in project.models and ref not in found]
         if name in found:
             return audience
@@ -189,10 +193,10 @@ def case_parameters(project: Project, case: UnitCase, as_of: datetime) -> Checke
     try:
         return model_parameters(project, case.test.model, given, case.started_at(as_of))
     except ParameterError as problem:
-        misfit = next(
+        wrong = next(
             (name for name in given if re.search(rf"\b{re.escape(name)}\b", problem.what)), None
         )
-        below = ("overrides", "vars", misfit) if misfit else ("overrides", "vars")
+        below = ("overrides", "vars", wrong) if wrong else ("overrides", "vars")
         raise ProjectError(
             problem.what,
             where=problem.where or case.location_of(*below),
@@ -230,7 +234,7 @@ def over_fixtures(
 
 @dataclass
 class Catalog:
-    """Names and types of the columns of models and source tables, each asked for once."""
+    """Names and types of the columns of models and source tables, read from the server once."""
 
     project: Project
     session: Session
@@ -279,7 +283,7 @@ class Catalog:
         new = sorted(set(oids) - self._types.keys())
         if new:
             listed = ", ".join(map(str, new))
-            # -1, not null: to the latter "character" means one character
+            # with null, not -1, bpchar is shown as "character", which in a cast means one character
             found = self.session.rows(
                 "select oid::int8 as oid, format_type(oid, -1) as name from pg_type "
                 f"where oid in ({listed})"
@@ -372,12 +376,12 @@ def _text(value: Any) -> str | None:
 
 
 BAD_VALUES = ("22", "23")
-"""Classes of SQLSTATE: a value that its type or domain does not take."""
+"""Classes of SQLSTATE: a value is not valid for its type or domain."""
 
 
 @dataclass(frozen=True)
 class CaseResult:
-    """One case: `error` is why it could not be run, `differences` where the result differs."""
+    """The result of a case: `error` is why it could not run, `differences` how its rows differ."""
 
     case: UnitCase
     status: Literal["pass", "fail", "error"]
@@ -399,7 +403,7 @@ class CaseResult:
         }
 
     def lines(self) -> list[str]:
-        """Where the case is written, its error, and what its model made otherwise."""
+        """Where the case is written, its error, and how its model's rows differ."""
         about = []
         if self.error:
             about += [str(self.error), *(self.error.excerpt() or "").splitlines()]
@@ -411,7 +415,7 @@ class CaseResult:
 
 @dataclass(frozen=True)
 class CaseSession:
-    """Where cases run: one session, and the types that it has reported."""
+    """Runs cases in a database session, and keeps the column types that the server reported."""
 
     project: Project
     session: Session
@@ -419,9 +423,10 @@ class CaseSession:
     as_of: datetime
 
     def run(self, case: UnitCase) -> CaseResult:
-        """Run a case. What is wrong in the model or on the server is its result.
+        """Run a case. An error in the model, or of the server, is part of the result.
 
-        Raises `ProjectError` if the case itself is wrong, `ConnectionLost` without a server.
+        Raises `ProjectError` if the case itself is wrong, `ConnectionLost` if the connection is
+        lost.
         """
         start = time.perf_counter()
         try:
@@ -434,19 +439,22 @@ class CaseSession:
         return CaseResult(case, status, _since(start), differences)
 
     def differences(self, case: UnitCase, model: Model) -> Differences:
-        """What `model`, which may be a changed one, makes otherwise than the case expects."""
+        """How the rows that `model` makes differ from the expected rows of the case.
+
+        `model` may be a changed version of the case's model.
+        """
         parameters = case_parameters(self.project, case, self.as_of)
         fixtures = CaseFixtures(case, self.catalog)
         ctes, body, read = over_fixtures(self.project, model, parameters, fixtures.select)
         fixtures.check_inputs(model, read)
         columns = self._compared(case, model)
         sql = joined(ctes, _made(columns, body), *_expected(case, columns))
-        with _bad_values_named(case):
+        with _value_errors_of(case):
             rows = self.session.rows(sql, model.location)
         return compare(tuple(columns.items()), _part(rows, "e"), _part(rows, "m"))
 
     def _compared(self, case: UnitCase, model: Model) -> Columns:
-        """The columns that the case's expected rows name, without rows all of the model's."""
+        """The columns that the expected rows name; all of the model's if no rows are expected."""
         columns = self.catalog.columns(self.project.models[model.name])
         for number, row in enumerate(case.test.expect.rows):
             where = case.row_location(("expect",), number)
@@ -457,7 +465,7 @@ class CaseSession:
 
 @contextmanager
 def open_case_session(project: Project, target: Target) -> Iterator[CaseSession]:
-    """A session on the target, in which every statement is read-only (the session's default)."""
+    """Open a session on the target, in which statements are read-only by the session's default."""
     now = datetime.now(UTC)
     with open_session(target) as session:
         yield CaseSession(project, session, Catalog(project, session, now), now)
@@ -468,11 +476,12 @@ def run_unit_tests(
 ) -> list[CaseResult]:
     """Run the cases whose model, name or `model::name` is selected, by default all.
 
-    Raises `UsageError` if there is none of that name, `ProjectError` at a case that is wrong.
+    Raises `UsageError` for a name that no case and no model has, `ProjectError` at a case that is
+    wrong.
     """
     cases = chosen_cases(project, select)
-    with open_case_session(project, target) as case_session:
-        return [case_session.run(case) for case in cases]
+    with open_case_session(project, target) as session:
+        return [session.run(case) for case in cases]
 
 
 def results_json(results: Sequence[CaseResult]) -> dict[str, Any]:
@@ -486,13 +495,16 @@ def results_json(results: Sequence[CaseResult]) -> dict[str, Any]:
 
 
 def chosen_cases(project: Project, select: Iterable[str]) -> list[UnitCase]:
-    """Raises `UsageError` for a name that is no case's and no model's with cases."""
+    """The selected cases, by default all.
+
+    Raises `UsageError` for a name that is neither a case nor a model with cases.
+    """
     wanted = list(select)
     for name in wanted:
         _check_choice(project, name)
     found = list(selected(project.unit_cases, wanted))
     if not found:
-        raise UsageError("there are no unit tests here", fix="write unit_tests: in a model's YAML")
+        raise UsageError("the project has no unit tests", fix="write unit_tests: in a model's YAML")
     return found
 
 
@@ -532,14 +544,14 @@ def _part(rows: Iterable[Any], part: str) -> list[Cells]:
 
 
 @contextmanager
-def _bad_values_named(case: UnitCase) -> Iterator[None]:
-    """A server's complaint about a value in the case is the case's mistake, not the run's."""
+def _value_errors_of(case: UnitCase) -> Iterator[None]:
+    """Raises `ProjectError` at the line of a value in the case that the server rejects."""
     try:
         yield
     except DatabaseError as problem:
         where = problem.where
-        is_ours = isinstance(where, Location) and where.path == case.location.path
-        if is_ours and (problem.sqlstate or "").startswith(BAD_VALUES):
+        is_in_case = isinstance(where, Location) and where.path == case.location.path
+        if is_in_case and (problem.sqlstate or "").startswith(BAD_VALUES):
             raise ProjectError(
                 problem.what, where=where, fix="give a value of the column's type, or null"
             ) from None
