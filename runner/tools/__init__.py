@@ -4,4 +4,4 @@ Without this folder a run still runs.
 Never here: one tool that knows another.
 """
 
-__all__ = ["check", "compare", "docs", "explain", "show", "trace", "unit_tests"]
+__all__ = ["check", "compare", "docs", "explain", "new", "show", "trace", "unit_tests"]
