@@ -314,7 +314,8 @@ def _check_unique(project: Project, audience: Audience, key: str, attribute: str
 def _check_test_row(project: Project, audience: Audience, index: int, output: Output) -> None:
     """Each column of a file has exactly one value for its test file, and nobody's own there."""
     where = project.audience_location(audience, "outputs", index, "columns")
-    covered = audience.test_row.columns
+    row = audience.test_row.of(output)
+    covered = row.columns
     properties = project.models[output.model].properties
     personal = properties.personal if properties else frozenset()
     for column in output.columns:
@@ -325,9 +326,11 @@ def _check_test_row(project: Project, audience: Audience, index: int, output: Ou
                 where=where,
                 fix="write it in test_row, under test_user, run_start or placeholders",
             )
-        if column in audience.test_row.placeholders and column in personal:
+        if column in row.placeholders and column in personal:
+            is_own = column in output.placeholders
+            at: Loc = ("outputs", index) if is_own else ("test_row",)
             raise ProjectError(
                 f"the test file would show a real user's {column!r}, which is personal",
-                where=project.audience_location(audience, "test_row", "placeholders", column),
+                where=project.audience_location(audience, *at, "placeholders", column),
                 fix="give it a value under test_user",
             )

@@ -14,7 +14,7 @@ from typing import Literal
 
 from runner.clock import file_timestamp, milliseconds
 from runner.errors import Location
-from runner.project.audience import FunnelStep, Output
+from runner.project.audience import FunnelStep, Output, TestRow
 from runner.project.nodes import Source, literal, quoted
 from runner.sql.compile import CompiledAudience, inlined
 from runner.sql.data_tests import (
@@ -336,8 +336,9 @@ def _file(compiled: CompiledAudience, output: Output) -> MappedSql:
 
 def _test_file(compiled: CompiledAudience, output: Output, started_at: datetime) -> MappedSql:
     """The test file's one row: test user, run's start, shoe and count of the first row."""
+    row = compiled.audience.test_row.of(output)
     columns = ", ".join(
-        f"{_escaped(output, column, _test_value(compiled, column, started_at))} as {quoted(column)}"
+        f"{_escaped(output, column, _test_value(row, column, started_at))} as {quoted(column)}"
         for column in output.columns
     )
     return joined(
@@ -348,8 +349,7 @@ def _test_file(compiled: CompiledAudience, output: Output, started_at: datetime)
     )
 
 
-def _test_value(compiled: CompiledAudience, column: str, started_at: datetime) -> str:
-    row = compiled.audience.test_row
+def _test_value(row: TestRow, column: str, started_at: datetime) -> str:
     if column in row.test_user:
         return _text_or_null(row.test_user[column])
     if column in row.run_start:

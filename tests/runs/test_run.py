@@ -133,6 +133,26 @@ def test_an_empty_group_gives_a_header_and_a_test_file_of_placeholders(
     assert len(published(tmp_path)) == 8
 
 
+@pytest.mark.parametrize("has_temp", [True, False])
+def test_a_file_has_placeholders_of_its_own(
+    database: Database, tmp_path: Path, role: str, has_temp: bool
+) -> None:
+    first = "select * from {{ ref('people') }} where user_id < 0"
+    project = tiny_project(tmp_path / "p", first_file=first)
+    path = project / "models" / "tiny.yml"
+    for name in ("first", "second"):
+        file = f"file: {name}, "
+        own = f"{file}placeholders: {{name: {name} of none}}, "
+        path.write_text(path.read_text().replace(file, own))
+    target = database.target()
+    if not has_temp:
+        database.execute(f"revoke temp on database {database.connection.info.dbname} from public")
+        target = database.target(user=role, password="reader secret")
+    result = run_project(project, database, tmp_path / "out", target=target)
+    assert rows_of(result, "first", is_test=True) == [{"user_id": "0", "name": "first of none"}]
+    assert rows_of(result, "second", is_test=True) == [{"user_id": "0", "name": "name 3"}]
+
+
 def test_null_and_empty_text_are_both_an_empty_unquoted_field(
     database: Database, tmp_path: Path
 ) -> None:
