@@ -291,7 +291,8 @@ class Audience(StrictModel):
     """What one run makes: parameters, outputs, test row, funnel. A new one needs no Python.
 
     `key` is the column that says whose a row is, in every model that has it; in files it names a
-    user once in each and in one file only.
+    user once in each and in one file only. Without a row in `activity_model` there is nothing to
+    send (`no_activity`); `false` has files made in every run.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
@@ -301,7 +302,7 @@ class Audience(StrictModel):
     rules: list[Rule] = []
     window: WindowDefinition | None = None
     key: str = Field(default="user_id", min_length=1)
-    activity_model: str
+    activity_model: str | Literal[False]
     trace: TraceDefinition = TraceDefinition()
     funnel: list[FunnelStep] = []
     line_ending: Literal["lf", "crlf"] = "lf"

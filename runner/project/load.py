@@ -37,6 +37,12 @@ def check_trace(project: Project, audience: Audience) -> None:
     trace = audience.trace
     if trace.time is not None:
         where = project.audience_location(audience, "trace", "time")
+        if not audience.activity_model:
+            raise ProjectError(
+                "time is a column of the activity model, and this audience has none",
+                where=where,
+                fix="remove time and widen, or name an activity_model",
+            )
         check_column(project, audience.activity_model, trace.time, where)
     for name in trace.widen:
         if audience.parameter(name) is None:
@@ -258,7 +264,8 @@ def _claim_file(files_of: dict[str, str], file: str, audience: str, where: Locat
 
 def _check_audience(project: Project, audience: Audience) -> None:
     """What the parts of an audience must be to each other and to the models."""
-    named: list[tuple[str, Loc]] = [(audience.activity_model, ("activity_model",))]
+    named: list[tuple[str, Loc]] = []
+    named += [(audience.activity_model, ("activity_model",))] if audience.activity_model else []
     named += [(step.model, ("funnel", i, "model")) for i, step in enumerate(audience.funnel)]
     named += [(one.model, ("outputs", i, "model")) for i, one in enumerate(audience.outputs)]
     for name, below in named:

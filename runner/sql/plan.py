@@ -210,8 +210,9 @@ class Plan:
 
     @property
     def activity_count(self) -> MappedSql:
-        """The number of rows of the activity model."""
+        """The number of rows of the activity model, of an audience that has one."""
         name = self.compiled.audience.activity_model
+        assert name, "only a step that is_activity asks for it"
         return _count(self.compiled, FunnelStep(label=name, model=name))
 
     def _of_model(self, name: str) -> tuple[Location, frozenset[str]]:
@@ -229,7 +230,7 @@ class Plan:
     def _activity(self) -> Iterator[Step]:
         """A count of the activity model where it is no working table whose rows are counted."""
         name = self.compiled.audience.activity_model
-        if name not in self.compiled.tables:
+        if name and name not in self.compiled.tables:
             where = self._of_model(name)
             yield Step("count", name, self.activity_count, *where, model=name, is_activity=True)
 

@@ -368,6 +368,7 @@ LAYER3 = "layer3_behavior/audience.yml"
         ("model: layer3_recent_activity, by: action_type}", "model: layer3_recent_activity, by: acton_type}", "no column 'acton_type'; did you mean action_type"),
         ("where: [keep_demand]", "where: [keep_demands]", "did you mean keep_demand"),
         ("activity_model:", "activty_model:", "did you mean activity_model"),
+        ("activity_model: layer3_recent_activity", "activity_model: false", "time is a column of the activity model"),
         ("file: recent-closet-adders", "file: recent-offer-creators", "two outputs have the file"),
         ("file: recent-closet-adders", "file: x\n        placeholders: {firstname: x}", "placeholders names 'firstname'.*did you mean firstName"),
         ("file: recent-closet-adders", "file: x\n        placeholders: {username: x}", "must name column 'username' once"),
