@@ -104,7 +104,7 @@ def check_parameters(
     for index, parameter in enumerate(audience.parameters):
         key = "example" if parameter.is_required else "default"
         where = project.audience_location(audience, "parameters", index, key)
-        declared = _checked(parameter, _as_text(getattr(parameter, key)), where)
+        declared = _checked(parameter, as_text(getattr(parameter, key)), where)
         text = given.get(parameter.name)
         values[parameter.name] = declared if text is None else _checked(parameter, text, None)
     if not with_examples:
@@ -118,14 +118,15 @@ def _check_required(audience: Audience, given: Mapping[str, str]) -> None:
     missing = [one for one in audience.parameters if one.is_required and one.name not in given]
     if missing:
         described = (f"{one.name} ({' '.join(one.description.split())})" for one in missing)
-        options = " ".join(f"--var {one.name}={_as_text(one.example)}" for one in missing)
+        options = " ".join(f"--var {one.name}={as_text(one.example)}" for one in missing)
         raise ParameterError(
             f"audience {audience.name} must be given {' and '.join(described)}",
             fix=f"add {options}, with the value that you want",
         )
 
 
-def _as_text(default: object) -> str:
+def as_text(default: object) -> str:
+    """A value as it is given on the command line."""
     return str(default).lower() if isinstance(default, bool) else str(default)
 
 
