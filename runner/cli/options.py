@@ -30,6 +30,15 @@ TestedAudience = Annotated[
         autocompletion=completion.audience_names,
     ),
 ]
+CheckedAudience = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[AUDIENCE]",
+        help="Look only at the tables that this audience reads. Leave it out for those of all "
+        "audiences.",
+        autocompletion=completion.audience_names,
+    ),
+]
 PastAudience = Annotated[
     str | None,
     typer.Argument(

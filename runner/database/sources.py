@@ -20,8 +20,12 @@ select
     given.relation,
     pg_class.relkind in ('r', 'p', 'v')
     and has_table_privilege(pg_class.oid, 'select') as is_lockable
-from unnest(array[{relations}]::text[]) as given (relation)
-inner join pg_catalog.pg_class on to_regclass(given.relation) = pg_class.oid
+from (values {sources}) as given (relation, in_schema, name)
+inner join pg_catalog.pg_namespace on given.in_schema = pg_namespace.nspname
+inner join pg_catalog.pg_class
+    on pg_namespace.oid = pg_class.relnamespace
+    and given.name = pg_class.relname
+where has_schema_privilege(pg_namespace.oid, 'usage')
 order by given.relation
 """
 _REWRITTEN = """
@@ -79,11 +83,13 @@ class Sources:
 
 
 def find_sources(session: Session, sources: Iterable[Source]) -> Sources:
-    """Which sources can be locked. Those that do not exist are left for the models to report."""
-    relations = sorted({source.relation for source in sources})
-    if not relations:
+    """Which sources can be locked. Those that do not exist, or that are in a schema which the role
+    may not use, are left for the models to report."""
+    named = sorted({(source.relation, source.schema, source.table) for source in sources})
+    if not named:
         return Sources((), ())
-    rows = session.rows(_KINDS.format(relations=_listed(relations)))
+    values = ", ".join(f"({_listed(names)})" for names in named)
+    rows = session.rows(_KINDS.format(sources=values))
     return Sources(
         tuple(name for name, is_lockable in rows if is_lockable),
         tuple(name for name, is_lockable in rows if not is_lockable),

@@ -6,11 +6,11 @@ from __future__ import annotations
 import math
 import re
 from string import Formatter
-from typing import Literal
+from typing import Annotated, Literal
 
 from jinja2 import TemplateSyntaxError
 from jinja2.sandbox import SandboxedEnvironment
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from runner.errors import did_you_mean
 from runner.project.yaml import StrictModel
@@ -41,22 +41,29 @@ IDENTIFIER = r"^[a-z_][a-z0-9_]{0,49}$"
 """Model names: safe unquoted, and short enough for PostgreSQL's 63 bytes with our prefix."""
 
 
+NUMERIC = ("hours", "days", "integer", "number")
+"""Types of parameters that have bounds."""
+
+
 class Parameter(StrictModel):
     """A value that models read with `var()`: type, default, bounds (all in its own unit).
 
-    `hours` takes fractions. `text` needs `choices` or a `pattern` that the whole text must match.
+    `hours`, `days` (of 24 hours) and `number` take fractions. `text` needs `choices` or a `pattern`
+    that the whole text must match. A parameter without `default` must be given to every run; it has
+    an `example`, which is shown, and used where nothing is run.
     """
 
     name: str = Field(pattern=IDENTIFIER)
-    type: Literal["hours", "integer", "number", "boolean", "text"]
-    default: int | float | bool | str
+    type: Literal["hours", "days", "integer", "number", "boolean", "text", "uuid"]
+    default: int | float | bool | str | None = None
+    example: int | float | bool | str | None = None
     description: str = Field(min_length=1)
     unit: str | None = None
     above: int | float | None = None
     below: int | float | None = None
     minimum: int | float | None = None
     maximum: int | float | None = None
-    choices: list[str] | None = None
+    choices: list[int | str] | None = Field(default=None, min_length=1)
     pattern: str | None = None
 
     @field_validator("above", "below", "minimum", "maximum")
@@ -76,10 +83,37 @@ class Parameter(StrictModel):
         return pattern
 
     @model_validator(mode="after")
-    def _text_is_bounded(self) -> Parameter:
+    def _has_what_its_type_has(self) -> Parameter:
         if self.type == "text" and self.choices is None and self.pattern is None:
             raise ValueError(f"text parameter {self.name!r} needs choices or a pattern")
+        kinds = {"text": str, "integer": int}
+        is_chosen = self.type in kinds
+        if self.choices and not (
+            is_chosen and all(type(one) is kinds[self.type] for one in self.choices)
+        ):
+            raise ValueError(
+                "choices are texts of a text parameter, or whole numbers of an integer one"
+            )
+        if self.pattern is not None and self.type != "text":
+            raise ValueError(f"a parameter of type {self.type} has no pattern")
+        bounds = (self.above, self.below, self.minimum, self.maximum)
+        if self.type not in NUMERIC and any(bound is not None for bound in bounds):
+            raise ValueError(f"a parameter of type {self.type} has no bounds")
         return self
+
+    @model_validator(mode="after")
+    def _has_a_default_or_an_example(self) -> Parameter:
+        if (self.default is None) is (self.example is None):
+            raise ValueError(
+                f"parameter {self.name!r} needs a default, or an example if every run must be "
+                "given a value; not both"
+            )
+        return self
+
+    @property
+    def is_required(self) -> bool:
+        """Whether every run must be given a value."""
+        return self.default is None
 
     @property
     def bounds(self) -> str:
@@ -87,7 +121,7 @@ class Parameter(StrictModel):
         limits = [("> ", self.above), (">= ", self.minimum), ("< ", self.below)]
         words = [f"{sign}{limit}" for sign, limit in limits if limit is not None]
         words += [f"<= {self.maximum}"] if self.maximum is not None else []
-        words += [f"one of {', '.join(self.choices)}"] if self.choices else []
+        words += [f"one of {', '.join(map(str, self.choices))}"] if self.choices else []
         words += [f"matching {self.pattern}"] if self.pattern else []
         return " and ".join(words)
 
@@ -100,10 +134,11 @@ class Rule(StrictModel):
 
 
 class WindowDefinition(StrictModel):
-    """The window's two instants as Jinja expressions: hours before the as-of time."""
+    """The window's two instants in hours before the as-of time: numbers, or Jinja expressions over
+    the parameters, such as `max_age_days * 24`."""
 
-    start_hours_ago: str
-    end_hours_ago: str
+    start_hours_ago: int | float | str
+    end_hours_ago: int | float | str
 
 
 class FunnelStep(StrictModel):
@@ -115,12 +150,24 @@ class FunnelStep(StrictModel):
     where: list[str] = []
 
 
+def _on_one_line(values: dict[str, str]) -> dict[str, str]:
+    for column, value in values.items():
+        if not value.isprintable():
+            raise ValueError(f"{column}: a value must be printable and on one line")
+    return values
+
+
+RowValues = Annotated[dict[str, str], AfterValidator(_on_one_line)]
+"""RowValues of the test row, by column."""
+
+
 class Output(StrictModel):
     """One audience type: its final model, its file, its columns in order, its row order.
 
     A text in a column of `escape_formulas` that a spreadsheet would take for a formula gets a
     single quote in front, as OWASP advises against CSV injection. `size_guard: false` lets any
-    number of rows through.
+    number of rows through. `placeholders` are those of its test row that other files do not have,
+    or have otherwise.
     """
 
     audience_type: str = Field(pattern=IDENTIFIER)
@@ -130,6 +177,7 @@ class Output(StrictModel):
     order_by: list[str] = Field(min_length=1)
     escape_formulas: list[str] = []
     size_guard: SizeGuard | Literal[False] = SizeGuard()
+    placeholders: RowValues = {}
 
     @field_validator("order_by")
     @classmethod
@@ -141,13 +189,14 @@ class Output(StrictModel):
         return order_by
 
     @model_validator(mode="after")
-    def _escapes_its_own_columns(self) -> Output:
-        for column in self.escape_formulas:
-            if column not in self.columns:
-                raise ValueError(
-                    f"escape_formulas names {column!r}, which is not one of the columns; "
-                    f"{did_you_mean(column, self.columns)}"
-                )
+    def _names_its_own_columns(self) -> Output:
+        for key in ("escape_formulas", "placeholders"):
+            for column in getattr(self, key):
+                if column not in self.columns:
+                    raise ValueError(
+                        f"{key} names {column!r}, which is not one of the columns; "
+                        f"{did_you_mean(column, self.columns)}"
+                    )
         return self
 
     def file_name(self, timestamp: str, *, is_test: bool) -> str:
@@ -167,23 +216,23 @@ class Output(StrictModel):
 
 
 class TestRow(StrictModel):
-    """The one row of every test file, column by column."""
+    """The one row of every test file, column by column.
 
-    test_user: dict[str, str]
+    `placeholders` are the columns whose value is that of the first production row, and what stands
+    in for it where the production file has no row.
+    """
+
+    test_user: RowValues
     run_start: list[str] = []
-    placeholders: dict[str, str]
-
-    @field_validator("test_user", "placeholders")
-    @classmethod
-    def _on_one_line(cls, values: dict[str, str]) -> dict[str, str]:
-        for column, value in values.items():
-            if not value.isprintable():
-                raise ValueError(f"{column}: a value must be printable and on one line")
-        return values
+    placeholders: RowValues = {}
 
     @property
     def columns(self) -> list[str]:
         return [*self.test_user, *self.run_start, *self.placeholders]
+
+    def of(self, output: Output) -> TestRow:
+        """The row of one file, its own placeholders among them."""
+        return self.model_copy(update={"placeholders": self.placeholders | output.placeholders})
 
 
 class KeySource(StrictModel):
@@ -277,7 +326,8 @@ class Audience(StrictModel):
     """What one run makes: parameters, outputs, test row, funnel. A new one needs no Python.
 
     `key` is the column that says whose a row is, in every model that has it; in files it names a
-    user once in each and in one file only.
+    user once in each and in one file only. Without a row in `activity_model` there is nothing to
+    send (`no_activity`); `false` has files made in every run.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
@@ -287,7 +337,7 @@ class Audience(StrictModel):
     rules: list[Rule] = []
     window: WindowDefinition | None = None
     key: str = Field(default="user_id", min_length=1)
-    activity_model: str
+    activity_model: str | Literal[False]
     trace: TraceDefinition = TraceDefinition()
     funnel: list[FunnelStep] = []
     line_ending: Literal["lf", "crlf"] = "lf"

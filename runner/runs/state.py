@@ -148,10 +148,11 @@ class RunState:
             with session.savepoint() if session else nullcontext():
                 has_begun = True
                 yield
-        except ConnectionLost:
-            raise
         except AudienceError as problem:
-            if not has_begun or problem.is_transient:
+            if isinstance(problem, DatabaseError) and problem.sqlstate:
+                ways = (problem.fix, self.plan.way_around(problem))
+                problem.fix = "; ".join(way for way in ways if way) or None
+            if isinstance(problem, ConnectionLost) or not has_begun or problem.is_transient:
                 raise
             self._drop(types, problem)
             if self.settings.is_all_or_nothing or not self.alive:

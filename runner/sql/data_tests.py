@@ -363,8 +363,10 @@ def _singular(compiled: CompiledAudience) -> Iterator[DataTest]:
             )
         if not set(read) & set(compiled.graph.models):
             continue  # another audience's
-        _check_reads(compiled, read, model.location)
         rendered = render(compiled.project, model, compiled.parameters, compiled.relation)
+        if not rendered.refs:
+            continue  # with these parameters it tests nothing
+        _check_reads(compiled, rendered.refs, model.location)
         check_select(rendered)
         query = compiled.query(model, rendered.sql, rendered.refs)
         yield DataTest(

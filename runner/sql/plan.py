@@ -13,10 +13,11 @@ from functools import cached_property
 from typing import Literal
 
 from runner.clock import file_timestamp, milliseconds
-from runner.errors import Location
-from runner.project.audience import FunnelStep, Output
+from runner.errors import DatabaseError, Location, UsageError
+from runner.project.audience import FunnelStep, Output, TestRow
 from runner.project.nodes import Source, literal, quoted
-from runner.sql.compile import CompiledAudience, inlined
+from runner.project.parameters import as_text
+from runner.sql.compile import CompiledAudience, compile_audience, inlined
 from runner.sql.data_tests import (
     DataTest,
     across_files,
@@ -190,6 +191,46 @@ class Plan:
         keys |= {key for test in tests_of(self.compiled) for key in test.sources}
         return tuple(self.compiled.project.sources[key] for key in sorted(keys))
 
+    def way_around(self, problem: DatabaseError) -> str | None:
+        """A boolean parameter that, set otherwise, spares the run a source table which an error is
+        about, in words; None if there is none."""
+        compiled = self.compiled
+        values = {name: as_text(value) for name, value in compiled.parameters.values.items()}
+        for parameter in compiled.audience.parameters:
+            if parameter.type != "boolean":
+                continue
+            changed = {parameter.name: as_text(not compiled.parameters.values[parameter.name])}
+            try:
+                other = compile_audience(
+                    compiled.project,
+                    compiled.audience.name,
+                    values | changed,
+                    compiled.parameters.as_of,
+                )
+                read = {source.relation for source in Plan(other, self.started_at).sources}
+            except UsageError:
+                continue
+            spared = [source for source in self.sources if source.relation not in read]
+            models = [name for name in compiled.graph.models if name not in other.graph.models]
+            if spared and self._is_about(problem, spared, models):
+                tables = ", ".join(f"{source.schema}.{source.table}" for source in spared)
+                return f"{parameter.name}={changed[parameter.name]} runs without {tables}"
+        return None
+
+    def _is_about(
+        self, problem: DatabaseError, spared: list[Source], models: Iterable[str]
+    ) -> bool:
+        """Whether an error is of one of these models or tables, or of a foreign server that nobody
+        knows the place of."""
+        path = problem.where.path if isinstance(problem.where, Location) else None
+        paths = {name: one.model.path for name, one in self.compiled.graph.models.items()}
+        is_foreign = (problem.sqlstate or "").startswith(("08", "HV"))
+        return (
+            path in [paths[name] for name in models]
+            or any(source.table in problem.what for source in spared)
+            or (is_foreign and path not in paths.values())
+        )
+
     def fills(self, models: Iterable[str]) -> Iterator[Step]:
         """The steps that fill the working tables which these models need, themselves included."""
         needed = {name for model in models for name in self.compiled.graph.upstream(model)}
@@ -210,8 +251,9 @@ class Plan:
 
     @property
     def activity_count(self) -> MappedSql:
-        """The number of rows of the activity model."""
+        """The number of rows of the activity model, of an audience that has one."""
         name = self.compiled.audience.activity_model
+        assert name, "only a step that is_activity asks for it"
         return _count(self.compiled, FunnelStep(label=name, model=name))
 
     def _of_model(self, name: str) -> tuple[Location, frozenset[str]]:
@@ -229,7 +271,7 @@ class Plan:
     def _activity(self) -> Iterator[Step]:
         """A count of the activity model where it is no working table whose rows are counted."""
         name = self.compiled.audience.activity_model
-        if name not in self.compiled.tables:
+        if name and name not in self.compiled.tables:
             where = self._of_model(name)
             yield Step("count", name, self.activity_count, *where, model=name, is_activity=True)
 
@@ -336,8 +378,9 @@ def _file(compiled: CompiledAudience, output: Output) -> MappedSql:
 
 def _test_file(compiled: CompiledAudience, output: Output, started_at: datetime) -> MappedSql:
     """The test file's one row: test user, run's start, shoe and count of the first row."""
+    row = compiled.audience.test_row.of(output)
     columns = ", ".join(
-        f"{_escaped(output, column, _test_value(compiled, column, started_at))} as {quoted(column)}"
+        f"{_escaped(output, column, _test_value(row, column, started_at))} as {quoted(column)}"
         for column in output.columns
     )
     return joined(
@@ -348,8 +391,7 @@ def _test_file(compiled: CompiledAudience, output: Output, started_at: datetime)
     )
 
 
-def _test_value(compiled: CompiledAudience, column: str, started_at: datetime) -> str:
-    row = compiled.audience.test_row
+def _test_value(row: TestRow, column: str, started_at: datetime) -> str:
     if column in row.test_user:
         return _text_or_null(row.test_user[column])
     if column in row.run_start:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from runner.database.indexes import SMALL_BYTES, Index, indexes_of
 from runner.database.session import Server, Session, open_session
 from runner.errors import AudienceError, ConnectionLost, DatabaseError
 from runner.project.nodes import Project, Source, literal
 from runner.project.targets import Target
+from runner.sql.compile import compile_audience
+from runner.sql.plan import Plan
 
 OLDEST_SERVER = 13
 STAGES = ("name resolution", "TCP", "TLS", "authentication", "database")
@@ -28,14 +31,34 @@ class Check:
     is_warning: bool = False
 
 
-def check(project: Project, target: Target) -> list[Check]:
-    """The stages of the connection, server, rights, then every source table and column that the
-    models read. After a stage that fails there is nothing more to look at."""
+def check(
+    project: Project,
+    target: Target,
+    audience: str | None = None,
+    parameters: Mapping[str, str] | None = None,
+) -> list[Check]:
+    """The stages of the connection, server, rights, then each source table that an audience reads
+    with these parameters. Without an audience: that any reads with its defaults. After a stage that
+    fails there is nothing more to look at.
+
+    Raises `UsageError` for an audience that no run could be made of.
+    """
+    given = parameters or {}
+    read = {
+        source.relation
+        for name in ([audience] if audience else project.audiences)
+        for source in _plan(project, name, given if audience else {}).sources
+    }
     done: list[Check] = []
     try:
         with open_session(target) as session:
-            for check in _checks(project, session):
+            for check in _reached(session, session.server()):
                 done.append(check)
+            for source in project.sources.values():
+                if source.relation in read:
+                    done += _source(session, source)
+                elif audience is None:
+                    done.append(_unread(source))
     except AudienceError as problem:
         if not done and isinstance(problem, DatabaseError):
             done += _stages_before(problem.stage)
@@ -43,6 +66,17 @@ def check(project: Project, target: Target) -> list[Check]:
         fix = "; ".join(part for part in (problem.looked_at, problem.fix) if part)
         done.append(Check(stage, False, problem.what, fix))
     return done
+
+
+def _plan(project: Project, audience: str, parameters: Mapping[str, str]) -> Plan:
+    now = datetime.now(UTC)
+    compiled = compile_audience(project, audience, parameters, now, with_examples=True)
+    return Plan(compiled, now)
+
+
+def _unread(source: Source) -> Check:
+    detail = "not looked at, as no audience reads it with its default parameters"
+    return Check(f"table {source.schema}.{source.table}", True, detail)
 
 
 def _stages_before(stage: str | None) -> list[Check]:
@@ -55,7 +89,7 @@ def _position(stage: str | None) -> int:
 
 
 def _reached(session: Session, server: Server) -> Iterator[Check]:
-    """What each stage came to, of a session that is there."""
+    """What each stage came to, of a session that is there, and what the server is."""
     info, wire = session.driver.info, session.driver.pgconn
     is_socket = info.host.startswith(("/", "@")) or not info.hostaddr
     found = {
@@ -67,16 +101,9 @@ def _reached(session: Session, server: Server) -> Iterator[Check]:
     }
     for stage in STAGES:
         yield Check(stage, True, found[stage])
-
-
-def _checks(project: Project, session: Session) -> Iterator[Check]:
-    server = session.server()
-    yield from _reached(session, server)
     yield _version(server)
     yield Check("kind", True, "standby" if server.is_standby else "primary")
     yield _temp(server)
-    for source in project.sources.values():
-        yield from _source(session, source)
 
 
 def _version(server: Server) -> Check:

@@ -11,7 +11,8 @@ from typing import Any
 
 from runner.clock import instant
 from runner.database.snapshot import Reach, Snapshot, open_snapshot
-from runner.errors import UsageError
+from runner.errors import ParameterError, UsageError
+from runner.project.audience import Audience
 from runner.project.nodes import Project
 from runner.project.targets import Target
 from runner.sql.compile import CompiledAudience, compile_audience
@@ -100,19 +101,24 @@ def show(
     if not 1 <= limit <= MOST_ROWS:
         raise UsageError(f"--limit must be between 1 and {MOST_ROWS}", looked_at=f"given: {limit}")
     project.model(model)
-    name, reason = (audience, "as asked") if audience else _only_reader(project, model, as_of)
-    compiled = compile_audience(project, name, parameters or {}, as_of, also=model)
+    given = parameters or {}
+    name, reason = (
+        (audience, "as asked") if audience else _only_reader(project, model, given, as_of)
+    )
+    compiled = compile_audience(project, name, given, as_of, also=model)
     with reach(target) as reached, open_snapshot(compiled, reached, [model]) as snapshot:
         snapshot.fill([model])
         return _read(snapshot, model, reason, limit=limit, unmask=unmask)
 
 
-def _only_reader(project: Project, model: str, as_of: datetime) -> tuple[str, str]:
-    """The one audience that a model is part of, and how it was found."""
+def _only_reader(
+    project: Project, model: str, given: Mapping[str, str], as_of: datetime
+) -> tuple[str, str]:
+    """The one audience that a model is part of with these parameters, and how it was found."""
     readers = [
-        name
-        for name in project.audiences
-        if model in compile_audience(project, name, {}, as_of).graph.models
+        audience.name
+        for audience in project.audiences.values()
+        if _is_read(project, audience, model, given, as_of)
     ]
     if len(readers) == 1:
         return readers[0], "the only audience that reads it"
@@ -121,6 +127,19 @@ def _only_reader(project: Project, model: str, as_of: datetime) -> tuple[str, st
         looked_at=f"known: {', '.join(readers or project.audiences)}",
         fix="name the audience whose parameters to use with --audience",
     )
+
+
+def _is_read(
+    project: Project, audience: Audience, model: str, given: Mapping[str, str], as_of: datetime
+) -> bool:
+    """Whether an audience reads a model with those of the parameters that it has; if they are
+    nothing for it, with its defaults."""
+    own = {name: value for name, value in given.items() if audience.parameter(name)}
+    try:
+        compiled = compile_audience(project, audience.name, own, as_of, with_examples=True)
+    except ParameterError:
+        compiled = compile_audience(project, audience.name, {}, as_of, with_examples=True)
+    return model in compiled.graph.models
 
 
 def _read(snapshot: Snapshot, model: str, reason: str, *, limit: int, unmask: bool) -> Preview:

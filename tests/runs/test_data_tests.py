@@ -357,7 +357,11 @@ def test_a_malformed_test_is_refused_before_connecting(
             "contains delete",
         ),
         ("select 1", "t.sql", "reads no model"),
-        ("select 1 from {{ ref('people') }}, {{ ref('nobody') }}", "t.sql", "reads 'nobody'"),
+        (
+            "select 1 from {{ ref('people') }}, {{ ref('nobody') }}",
+            "t.sql:1:44",
+            "there is no model 'nobody'",
+        ),
         ("{{ config(severity='bad') }}\nselect * from {{ ref('people') }}", "t.sql:1:", "severity"),
         (
             "{{ config(materialized='table') }}\nselect * from {{ ref('people') }}",

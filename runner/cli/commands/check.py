@@ -6,18 +6,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runner.cli.console import invalid, print_json, print_text, reported
-from runner.cli.options import AsJson, ProfilesDir, ProjectDir, TargetName
+from runner.cli.options import AsJson, CheckedAudience, ProfilesDir, ProjectDir, TargetName, Var
 from runner.cli.request import Request
-from runner.errors import EXIT_DONE, EXIT_FAILED
+from runner.errors import EXIT_DONE, EXIT_FAILED, UsageError
 
 if TYPE_CHECKING:
     from runner.tools.check import Check
 
-EXAMPLE = "audiences check --target prod"
+EXAMPLE = "audiences check layer3-behavior --target prod"
 
 
 @reported(document=invalid)
 def command(
+    audience: CheckedAudience = None,
+    var: Var = None,
     target: TargetName = None,
     project_dir: ProjectDir = Path(),
     profiles_dir: ProfilesDir = None,
@@ -25,15 +27,20 @@ def command(
 ) -> int:
     """Check that runs can work on a target: connection, server, permissions, tables, indexes.
 
+    Only tables that an audience reads are looked at. Some are read with some parameters only: give
+    these with --var.
+
     Each line begins with "ok", with "warn" if runs work but are slow, or with "wrong" and what to
     fix. The exit code is 1 if any line is wrong.
     """
     from runner.tools.check import check
 
-    request = Request(project_dir, profiles_dir, target)
-    project = request.project
+    request = Request(project_dir, profiles_dir, target, var=var)
+    project, name, parameters = request.project, request.audience_name(audience), request.parameters
+    if parameters and name is None:
+        raise UsageError("parameters are those of one audience", fix="name the AUDIENCE, too")
     with request.reach() as reached:
-        checks = check(project, reached)
+        checks = check(project, reached, name, parameters)
     if as_json:
         print_json(_document(checks))
     else:

@@ -165,7 +165,8 @@ def model_audience(project: Project, name: str) -> Audience | None:
     of other models fail.
     """
     for audience in project.audiences.values():
-        waiting = [audience.activity_model, *(output.model for output in audience.outputs)]
+        waiting = [audience.activity_model] if audience.activity_model else []
+        waiting += [output.model for output in audience.outputs]
         found: set[str] = set()
         while waiting:
             found.add(model := waiting.pop())
@@ -183,7 +184,7 @@ def model_parameters(
     audience = model_audience(project, name)
     if audience is None:
         return CheckedParameters({}, as_of, None)
-    return check_parameters(project, audience, given, as_of)
+    return check_parameters(project, audience, given, as_of, with_examples=True)
 
 
 def case_parameters(project: Project, case: UnitCase, as_of: datetime) -> CheckedParameters:
