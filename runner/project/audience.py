@@ -142,12 +142,37 @@ class WindowDefinition(StrictModel):
 
 
 class FunnelStep(StrictModel):
-    """A count for the result: rows of a model, per value of `by`, where boolean columns hold."""
+    """A count for the result: rows of a model, per value of `by`, where boolean columns hold.
+
+    `without` leaves out rows by the values of columns: `{level: [1, 2]}` is what levels 1 and 2 of
+    a waterfall leave. `kinds` are values of `by` that are always shown, with 0 where no row has
+    them. `when` is a boolean parameter: if it is false, the count is 0 and reads nothing.
+    `files: true`, for the last step, counts the rows of all production files by audience type.
+    """
 
     label: str
-    model: str
+    model: str | None = None
+    files: Literal[True] | None = None
     by: str | None = None
     where: list[str] = []
+    without: dict[str, list[str | int]] = {}
+    kinds: list[str] = []
+    when: str | None = None
+
+    @model_validator(mode="after")
+    def _counts_one_thing(self) -> FunnelStep:
+        if (self.model is None) is (self.files is None):
+            raise ValueError("a step counts the rows of a model, or files: true; not both")
+        if self.files and (self.by or self.where or self.without or self.kinds or self.when):
+            raise ValueError("files: true counts all rows by audience type, and takes a label only")
+        if self.kinds and self.by is None:
+            raise ValueError("kinds are values of the column by, so name it")
+        return self
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns of its model that it looks at."""
+        return [*([self.by] if self.by else []), *self.where, *self.without]
 
 
 def _on_one_line(values: dict[str, str]) -> dict[str, str]:

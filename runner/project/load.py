@@ -266,7 +266,8 @@ def _check_audience(project: Project, audience: Audience) -> None:
     """What the parts of an audience must be to each other and to the models."""
     named: list[tuple[str, Loc]] = []
     named += [(audience.activity_model, ("activity_model",))] if audience.activity_model else []
-    named += [(step.model, ("funnel", i, "model")) for i, step in enumerate(audience.funnel)]
+    funnel = enumerate(audience.funnel)
+    named += [(step.model, ("funnel", i, "model")) for i, step in funnel if step.model]
     named += [(one.model, ("outputs", i, "model")) for i, one in enumerate(audience.outputs)]
     for name, below in named:
         if name not in project.models:
@@ -281,10 +282,7 @@ def _check_audience(project: Project, audience: Audience) -> None:
         ("outputs", "file"),
     ):
         _check_unique(project, audience, key, attribute)
-    for index, step in enumerate(audience.funnel):
-        for column in [step.by, *step.where] if step.by else step.where:
-            where = project.audience_location(audience, "funnel", index)
-            check_column(project, step.model, column, where)
+    _check_funnel(project, audience)
     for index, output in enumerate(audience.outputs):
         for key, columns in (("columns", output.columns), ("order_by", dict(output.ordering))):
             where = project.audience_location(audience, "outputs", index, key)
@@ -306,6 +304,26 @@ def _check_audience(project: Project, audience: Audience) -> None:
                 where=project.audience_location(audience, "test_row"),
                 fix=did_you_mean(column, used),
             )
+
+
+def _check_funnel(project: Project, audience: Audience) -> None:
+    booleans = [one.name for one in audience.parameters if one.type == "boolean"]
+    for index, step in enumerate(audience.funnel):
+        where = project.audience_location(audience, "funnel", index)
+        if step.files and step is not audience.funnel[-1]:
+            raise ProjectError(
+                "rows of files are counted last",
+                where=where,
+                fix="make this the last step of the funnel",
+            )
+        if step.when is not None and step.when not in booleans:
+            raise ProjectError(
+                f"when: {step.when!r} is no boolean parameter of the audience",
+                where=where,
+                fix=did_you_mean(step.when, booleans),
+            )
+        for column in step.columns if step.model else ():
+            check_column(project, str(step.model), column, where)
 
 
 def _check_unique(project: Project, audience: Audience, key: str, attribute: str) -> None:

@@ -216,7 +216,8 @@ def _count(state: RunState, steps: Steps, step: Step) -> int:
     counts = steps.rows(step)
     total: int = sum(count for _, count in counts)
     if step.is_funnel:
-        by_kind = {str(kind): count for kind, count in counts if kind is not None}
+        by_kind = dict.fromkeys(step.kinds, 0)
+        by_kind |= {str(kind): count for kind, count in counts if kind is not None}
         state.funnel.append(FunnelCount(label=step.name, total=total, by_kind=by_kind))
     return total
 

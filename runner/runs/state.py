@@ -221,12 +221,14 @@ class RunState:
         return self._result("failed").without_files("failed", "; ".join(messages))
 
     def _result(self, status: Status) -> RunResult:
-        production = [file for file in self.files if not file.is_test_file]
+        rows_by_type = {
+            file.audience_type: file.row_count for file in self.files if not file.is_test_file
+        }
         metadata = Metadata(
             **dict(self.identity),
             reason="no_activity" if status == "no_activity" else None,
-            rows_by_type={file.audience_type: file.row_count for file in production},
-            funnel=tuple(self.funnel),
+            rows_by_type=rows_by_type,
+            funnel=(*self.funnel, *self._rows_of_files(rows_by_type)),
             data_tests=tuple(self.data_tests),
             size_guards=tuple(self.size_guards),
             attempts=tuple(self.attempts),
@@ -243,6 +245,13 @@ class RunState:
             execution_time_ms=round((time.monotonic() - self.clock) * 1000),
             error="; ".join(failure.message for failure in self.failures) or None,
         )
+
+    def _rows_of_files(self, rows_by_type: dict[str, int]) -> Iterator[FunnelCount]:
+        """The last step of the funnel, if the audience declares it and there are files."""
+        for step in self.compiled.audience.funnel[-1:]:
+            if step.files and rows_by_type and self.legacy is None:
+                total = sum(rows_by_type.values())
+                yield FunnelCount(label=step.label, total=total, by_kind=rows_by_type)
 
 
 def _doing(name: str, kind: StepKind) -> str:

@@ -148,7 +148,12 @@ def compile_audience(
     audience = project.audience(name)
     parameters = check_parameters(project, audience, given, as_of, with_examples=with_examples)
     readers = [audience.activity_model] if audience.activity_model else []
-    readers += [step.model for step in audience.funnel]
+    values = parameters.values
+    readers += [
+        step.model
+        for step in audience.funnel
+        if step.model and (step.when is None or values[step.when])
+    ]
     # a final model is read for its file and for its test file
     readers += [output.model for output in audience.outputs for _ in range(2)]
     readers += [also] if also else []

@@ -37,6 +37,8 @@ WITHOUT_STATISTICS = "set enable_nestloop to off"
 one and joins them in nested loops, which took minutes where hash joins take seconds."""
 FORMULA_STARTS = "'=', '+', '-', '@', chr(9), chr(13)"
 """From OWASP's page on CSV injection; tab and carriage return as SQL on one line has them."""
+NOTHING = MappedSql("select null::text, 0")
+"""A count that reads nothing."""
 COPY_OPTIONS = "format csv, header true, encoding 'UTF8'"
 
 
@@ -47,6 +49,7 @@ class Step:
     `types` are the audience types that fail if it fails. `model` is the model that it creates,
     fills or counts, `follow_up` what is sent after it. `is_activity`: without a row here there was
     no activity, and the run ends. `is_across_files`: the test that no key is in two files.
+    `kinds` are those of a count that are always shown.
     """
 
     kind: StepKind
@@ -61,6 +64,7 @@ class Step:
     is_funnel: bool = False
     is_activity: bool = False
     is_across_files: bool = False
+    kinds: tuple[str, ...] = ()
 
     @property
     def width(self) -> int:
@@ -295,14 +299,18 @@ class Plan:
     def _counts(self) -> Iterator[Step]:
         compiled = self.compiled
         for index, counted in enumerate(compiled.audience.funnel):
+            if counted.model is None:
+                continue  # the rows of files, which a run counts as it writes them
+            is_off = counted.when is not None and not compiled.parameters.values[counted.when]
             yield Step(
                 "count",
                 counted.label,
-                _count(compiled, counted),
+                NOTHING if is_off else _count(compiled, counted),
                 compiled.project.audience_location(compiled.audience, "funnel", index),
                 self._of_model(counted.model)[1],
                 model=counted.model,
                 is_funnel=True,
+                kinds=tuple(counted.kinds),
             )
 
     def _tests(self) -> Iterator[Step]:
@@ -353,12 +361,17 @@ def _probe(compiled: CompiledAudience, output: Output) -> MappedSql:
 
 def _count(compiled: CompiledAudience, step: FunnelStep) -> MappedSql:
     """One row of a label (NULL without `by`) and a count for each."""
+    assert step.model, "the rows of files are counted as they are written"
     kind = f"{quoted(step.by)}::text" if step.by else "null::text"
+    conditions = [quoted(column) for column in step.where]
+    for column, values in step.without.items():
+        listed = ", ".join(literal(str(value)) for value in values)
+        conditions.append(f"({quoted(column)}::text in ({listed})) is not true")
     return joined(
         f"select {kind}, count(*)\nfrom (\n",
         compiled.rows_of(step.model),
         "\n) as counted",
-        f"\nwhere {' and '.join(map(quoted, step.where))}" if step.where else "",
+        f"\nwhere {' and '.join(conditions)}" if conditions else "",
         "\ngroup by 1\norder by 1" if step.by else "",
     )
 
