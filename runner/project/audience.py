@@ -6,11 +6,11 @@ from __future__ import annotations
 import math
 import re
 from string import Formatter
-from typing import Literal
+from typing import Annotated, Literal
 
 from jinja2 import TemplateSyntaxError
 from jinja2.sandbox import SandboxedEnvironment
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from runner.errors import did_you_mean
 from runner.project.yaml import StrictModel
@@ -115,12 +115,24 @@ class FunnelStep(StrictModel):
     where: list[str] = []
 
 
+def _on_one_line(values: dict[str, str]) -> dict[str, str]:
+    for column, value in values.items():
+        if not value.isprintable():
+            raise ValueError(f"{column}: a value must be printable and on one line")
+    return values
+
+
+RowValues = Annotated[dict[str, str], AfterValidator(_on_one_line)]
+"""RowValues of the test row, by column."""
+
+
 class Output(StrictModel):
     """One audience type: its final model, its file, its columns in order, its row order.
 
     A text in a column of `escape_formulas` that a spreadsheet would take for a formula gets a
     single quote in front, as OWASP advises against CSV injection. `size_guard: false` lets any
-    number of rows through.
+    number of rows through. `placeholders` are those of its test row that other files do not have,
+    or have otherwise.
     """
 
     audience_type: str = Field(pattern=IDENTIFIER)
@@ -130,6 +142,7 @@ class Output(StrictModel):
     order_by: list[str] = Field(min_length=1)
     escape_formulas: list[str] = []
     size_guard: SizeGuard | Literal[False] = SizeGuard()
+    placeholders: RowValues = {}
 
     @field_validator("order_by")
     @classmethod
@@ -141,13 +154,14 @@ class Output(StrictModel):
         return order_by
 
     @model_validator(mode="after")
-    def _escapes_its_own_columns(self) -> Output:
-        for column in self.escape_formulas:
-            if column not in self.columns:
-                raise ValueError(
-                    f"escape_formulas names {column!r}, which is not one of the columns; "
-                    f"{did_you_mean(column, self.columns)}"
-                )
+    def _names_its_own_columns(self) -> Output:
+        for key in ("escape_formulas", "placeholders"):
+            for column in getattr(self, key):
+                if column not in self.columns:
+                    raise ValueError(
+                        f"{key} names {column!r}, which is not one of the columns; "
+                        f"{did_you_mean(column, self.columns)}"
+                    )
         return self
 
     def file_name(self, timestamp: str, *, is_test: bool) -> str:
@@ -167,23 +181,23 @@ class Output(StrictModel):
 
 
 class TestRow(StrictModel):
-    """The one row of every test file, column by column."""
+    """The one row of every test file, column by column.
 
-    test_user: dict[str, str]
+    `placeholders` are the columns whose value is that of the first production row, and what stands
+    in for it where the production file has no row.
+    """
+
+    test_user: RowValues
     run_start: list[str] = []
-    placeholders: dict[str, str]
-
-    @field_validator("test_user", "placeholders")
-    @classmethod
-    def _on_one_line(cls, values: dict[str, str]) -> dict[str, str]:
-        for column, value in values.items():
-            if not value.isprintable():
-                raise ValueError(f"{column}: a value must be printable and on one line")
-        return values
+    placeholders: RowValues = {}
 
     @property
     def columns(self) -> list[str]:
         return [*self.test_user, *self.run_start, *self.placeholders]
+
+    def of(self, output: Output) -> TestRow:
+        """The row of one file, its own placeholders among them."""
+        return self.model_copy(update={"placeholders": self.placeholders | output.placeholders})
 
 
 class KeySource(StrictModel):
@@ -277,7 +291,8 @@ class Audience(StrictModel):
     """What one run makes: parameters, outputs, test row, funnel. A new one needs no Python.
 
     `key` is the column that says whose a row is, in every model that has it; in files it names a
-    user once in each and in one file only.
+    user once in each and in one file only. Without a row in `activity_model` there is nothing to
+    send (`no_activity`); `false` has files made in every run.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
@@ -287,7 +302,7 @@ class Audience(StrictModel):
     rules: list[Rule] = []
     window: WindowDefinition | None = None
     key: str = Field(default="user_id", min_length=1)
-    activity_model: str
+    activity_model: str | Literal[False]
     trace: TraceDefinition = TraceDefinition()
     funnel: list[FunnelStep] = []
     line_ending: Literal["lf", "crlf"] = "lf"

@@ -37,6 +37,12 @@ def check_trace(project: Project, audience: Audience) -> None:
     trace = audience.trace
     if trace.time is not None:
         where = project.audience_location(audience, "trace", "time")
+        if not audience.activity_model:
+            raise ProjectError(
+                "time is a column of the activity model, and this audience has none",
+                where=where,
+                fix="remove time and widen, or name an activity_model",
+            )
         check_column(project, audience.activity_model, trace.time, where)
     for name in trace.widen:
         if audience.parameter(name) is None:
@@ -258,7 +264,8 @@ def _claim_file(files_of: dict[str, str], file: str, audience: str, where: Locat
 
 def _check_audience(project: Project, audience: Audience) -> None:
     """What the parts of an audience must be to each other and to the models."""
-    named: list[tuple[str, Loc]] = [(audience.activity_model, ("activity_model",))]
+    named: list[tuple[str, Loc]] = []
+    named += [(audience.activity_model, ("activity_model",))] if audience.activity_model else []
     named += [(step.model, ("funnel", i, "model")) for i, step in enumerate(audience.funnel)]
     named += [(one.model, ("outputs", i, "model")) for i, one in enumerate(audience.outputs)]
     for name, below in named:
@@ -314,7 +321,8 @@ def _check_unique(project: Project, audience: Audience, key: str, attribute: str
 def _check_test_row(project: Project, audience: Audience, index: int, output: Output) -> None:
     """Each column of a file has exactly one value for its test file, and nobody's own there."""
     where = project.audience_location(audience, "outputs", index, "columns")
-    covered = audience.test_row.columns
+    row = audience.test_row.of(output)
+    covered = row.columns
     properties = project.models[output.model].properties
     personal = properties.personal if properties else frozenset()
     for column in output.columns:
@@ -325,9 +333,11 @@ def _check_test_row(project: Project, audience: Audience, index: int, output: Ou
                 where=where,
                 fix="write it in test_row, under test_user, run_start or placeholders",
             )
-        if column in audience.test_row.placeholders and column in personal:
+        if column in row.placeholders and column in personal:
+            is_own = column in output.placeholders
+            at: Loc = ("outputs", index) if is_own else ("test_row",)
             raise ProjectError(
                 f"the test file would show a real user's {column!r}, which is personal",
-                where=project.audience_location(audience, "test_row", "placeholders", column),
+                where=project.audience_location(audience, *at, "placeholders", column),
                 fix="give it a value under test_user",
             )

@@ -144,7 +144,8 @@ def compile_audience(
     """
     audience = project.audience(name)
     parameters = check_parameters(project, audience, given, as_of)
-    readers = [audience.activity_model, *(step.model for step in audience.funnel)]
+    readers = [audience.activity_model] if audience.activity_model else []
+    readers += [step.model for step in audience.funnel]
     # a final model is read for its file and for its test file
     readers += [output.model for output in audience.outputs for _ in range(2)]
     readers += [also] if also else []

@@ -14,7 +14,7 @@ from typing import Literal
 
 from runner.clock import file_timestamp, milliseconds
 from runner.errors import Location
-from runner.project.audience import FunnelStep, Output
+from runner.project.audience import FunnelStep, Output, TestRow
 from runner.project.nodes import Source, literal, quoted
 from runner.sql.compile import CompiledAudience, inlined
 from runner.sql.data_tests import (
@@ -210,8 +210,9 @@ class Plan:
 
     @property
     def activity_count(self) -> MappedSql:
-        """The number of rows of the activity model."""
+        """The number of rows of the activity model, of an audience that has one."""
         name = self.compiled.audience.activity_model
+        assert name, "only a step that is_activity asks for it"
         return _count(self.compiled, FunnelStep(label=name, model=name))
 
     def _of_model(self, name: str) -> tuple[Location, frozenset[str]]:
@@ -229,7 +230,7 @@ class Plan:
     def _activity(self) -> Iterator[Step]:
         """A count of the activity model where it is no working table whose rows are counted."""
         name = self.compiled.audience.activity_model
-        if name not in self.compiled.tables:
+        if name and name not in self.compiled.tables:
             where = self._of_model(name)
             yield Step("count", name, self.activity_count, *where, model=name, is_activity=True)
 
@@ -336,8 +337,9 @@ def _file(compiled: CompiledAudience, output: Output) -> MappedSql:
 
 def _test_file(compiled: CompiledAudience, output: Output, started_at: datetime) -> MappedSql:
     """The test file's one row: test user, run's start, shoe and count of the first row."""
+    row = compiled.audience.test_row.of(output)
     columns = ", ".join(
-        f"{_escaped(output, column, _test_value(compiled, column, started_at))} as {quoted(column)}"
+        f"{_escaped(output, column, _test_value(row, column, started_at))} as {quoted(column)}"
         for column in output.columns
     )
     return joined(
@@ -348,8 +350,7 @@ def _test_file(compiled: CompiledAudience, output: Output, started_at: datetime)
     )
 
 
-def _test_value(compiled: CompiledAudience, column: str, started_at: datetime) -> str:
-    row = compiled.audience.test_row
+def _test_value(row: TestRow, column: str, started_at: datetime) -> str:
     if column in row.test_user:
         return _text_or_null(row.test_user[column])
     if column in row.run_start:

@@ -133,6 +133,26 @@ def test_an_empty_group_gives_a_header_and_a_test_file_of_placeholders(
     assert len(published(tmp_path)) == 8
 
 
+@pytest.mark.parametrize("has_temp", [True, False])
+def test_a_file_has_placeholders_of_its_own(
+    database: Database, tmp_path: Path, role: str, has_temp: bool
+) -> None:
+    first = "select * from {{ ref('people') }} where user_id < 0"
+    project = tiny_project(tmp_path / "p", first_file=first)
+    path = project / "models" / "tiny.yml"
+    for name in ("first", "second"):
+        file = f"file: {name}, "
+        own = f"{file}placeholders: {{name: {name} of none}}, "
+        path.write_text(path.read_text().replace(file, own))
+    target = database.target()
+    if not has_temp:
+        database.execute(f"revoke temp on database {database.connection.info.dbname} from public")
+        target = database.target(user=role, password="reader secret")
+    result = run_project(project, database, tmp_path / "out", target=target)
+    assert rows_of(result, "first", is_test=True) == [{"user_id": "0", "name": "first of none"}]
+    assert rows_of(result, "second", is_test=True) == [{"user_id": "0", "name": "name 3"}]
+
+
 def test_null_and_empty_text_are_both_an_empty_unquoted_field(
     database: Database, tmp_path: Path
 ) -> None:
@@ -157,6 +177,68 @@ def test_no_activity_is_success_without_files(database: Database, tmp_path: Path
     assert document["metadata"]["reason"] == "no_activity"
     assert document["csvFiles"] == []
     assert only_outcome(tmp_path) == "no_activity"
+
+
+NONE_HERE = {
+    "people": "select n as user_id, 'x' as name from generate_series(1, 3) as given (n) where n > 3",
+    "first_file": "select * from {{ ref('people') }}",
+    "second_file": "select * from {{ ref('people') }}",
+}
+
+
+def without_activity_model(folder: Path, **models: str) -> Path:
+    project = tiny_project(folder, **{**NONE_HERE, **models})
+    path = project / "models" / "tiny.yml"
+    path.write_text(path.read_text().replace("activity_model: people", "activity_model: false"))
+    return project
+
+
+def test_without_an_activity_model_empty_files_are_published(
+    database: Database, tmp_path: Path
+) -> None:
+    result = run_project(without_activity_model(tmp_path / "p"), database, tmp_path / "out")
+    assert (result.exit_code, result.status, result.audience_size) == (0, "success", 0)
+    assert rows_of(result, "first") == rows_of(result, "second") == []
+    assert rows_of(result, "second", is_test=True) == [{"user_id": "0", "name": "nobody"}]
+
+
+@pytest.mark.parametrize("has_temp", [True, False])
+def test_without_an_activity_model_what_must_be_there_is_a_data_test_that_fails_the_run(
+    database: Database, tmp_path: Path, role: str, has_temp: bool
+) -> None:
+    shown = "select n as product_id from generate_series(1, 3) as given (n) where n > 3"
+    people = f"{NONE_HERE['people']} and n in (select product_id from {{{{ ref('shown') }}}})"
+    project = without_activity_model(tmp_path / "p", shown=shown, people=people)
+    tests = project / "tests" / "data_tests"
+    tests.mkdir(parents=True)
+    (tests / "no_product_with_this_id.sql").write_text(
+        "select 'missing' as product where not exists (select * from {{ ref('shown') }})"
+    )
+    target = database.target()
+    if not has_temp:
+        database.execute(f"revoke temp on database {database.connection.info.dbname} from public")
+        target = database.target(user=role, password="reader secret")
+    result = run_project(project, database, tmp_path / "out", target=target)
+    assert (result.exit_code, result.status) == (1, "failed")
+    assert "no_product_with_this_id" in str(result.error)
+    assert only_outcome(tmp_path / "out") == "failed"
+
+
+def test_an_activity_model_needs_no_key(database: Database, tmp_path: Path) -> None:
+    offers = (
+        "select n as offer_id from generate_series(1, 3) as given (n) where n > {{ var('least') }}"
+    )
+    project = tiny_project(
+        tmp_path / "p",
+        parameters="{name: least, type: integer, default: 0, description: x}",
+        offers=offers,
+    )
+    path = project / "models" / "tiny.yml"
+    path.write_text(path.read_text().replace("activity_model: people", "activity_model: offers"))
+    some = run_project(project, database, tmp_path / "out")
+    none = run_project(project, database, tmp_path / "none", parameters={"least": "3"})
+    assert (some.status, none.status) == ("success", "no_activity")
+    assert only_outcome(tmp_path / "none") == "no_activity"
 
 
 def test_a_dry_run_has_the_same_numbers_and_no_files(golden: Database, tmp_path: Path) -> None:

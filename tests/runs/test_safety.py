@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -367,7 +368,11 @@ LAYER3 = "layer3_behavior/audience.yml"
         ("model: layer3_recent_activity, by: action_type}", "model: layer3_recent_activity, by: acton_type}", "no column 'acton_type'; did you mean action_type"),
         ("where: [keep_demand]", "where: [keep_demands]", "did you mean keep_demand"),
         ("activity_model:", "activty_model:", "did you mean activity_model"),
+        ("activity_model: layer3_recent_activity", "activity_model: false", "time is a column of the activity model"),
         ("file: recent-closet-adders", "file: recent-offer-creators", "two outputs have the file"),
+        ("file: recent-closet-adders", "file: x\n        placeholders: {firstname: x}", "placeholders names 'firstname'.*did you mean firstName"),
+        ("file: recent-closet-adders", "file: x\n        placeholders: {username: x}", "must name column 'username' once"),
+        ("file: recent-closet-adders", 'file: x\n        placeholders: {variantID: "a\\nb"}', "printable and on one line"),
     ],
 )  # fmt: skip
 def test_yaml_that_does_nothing_is_refused(
@@ -389,6 +394,13 @@ def test_a_personal_column_never_comes_from_a_production_row(tmp_path: Path) -> 
     path.write_text(text)
     with pytest.raises(ProjectError, match="'username', which is personal"):
         load_project(project)
+    text = path.read_text().replace("        username: nobody\n", "")
+    text = re.sub(r"(        file: .*\n)", r"\1        placeholders: {username: nobody}\n", text)
+    path.write_text(text)
+    with pytest.raises(ProjectError, match="'username', which is personal") as raised:
+        load_project(project)
+    line = text.splitlines().index("        placeholders: {username: nobody}") + 1
+    assert f"audience.yml:{line}:" in str(raised.value)
 
 
 @pytest.mark.parametrize(

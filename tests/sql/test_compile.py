@@ -69,6 +69,18 @@ def test_the_script_makes_no_files_without_activity(database: Database, tmp_path
     assert published(tmp_path / "psql") == []
 
 
+def test_the_script_always_makes_the_files_of_an_audience_without_activity_model(
+    database: Database, tmp_path: Path
+) -> None:
+    project = tiny_project(tmp_path / "p", people="select 1 as user_id, 'x' as name where false")
+    path = project / "models" / "tiny.yml"
+    path.write_text(path.read_text().replace("activity_model: people", "activity_model: false"))
+    compiled = compile_audience(load_project(project), "tiny", {}, AS_OF)
+    done = psql(database, psql_script(Plan(compiled, AS_OF), OFFLINE), tmp_path / "psql")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(published(tmp_path / "psql")) == 4
+
+
 def test_psql_takes_a_script_whose_final_models_are_inlined(
     database: Database, tmp_path: Path
 ) -> None:

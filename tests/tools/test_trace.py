@@ -457,6 +457,63 @@ def test_a_side_list_that_reads_the_keys_source_drops_nobody(
     assert unknown == "unknown: app.users has no such id"
 
 
+SHOWN = {
+    "shown": "select n as product_id from generate_series(7, 9) as given (n)",
+    "stg_people": (
+        "select id as user_id, username as name, first_name from {{ source('app', 'users') }}\n"
+        "where deleted_at = 0"
+    ),
+    "stg_gone": "select id as user_id from {{ source('app', 'users') }} where deleted_at <> 0",
+    "stg_owners": (
+        "select users.id as user_id, users.first_name from {{ source('app', 'users') }} as users\n"
+        "left join {{ ref('stg_gone') }} as gone on users.id = gone.user_id\n"
+        "where gone.user_id is null and users.username <> 'u2'"
+    ),
+    "people": (
+        "select people.user_id, people.name, owners.first_name = 'yes' as keep_name\n"
+        "from {{ ref('stg_people') }} as people\n"
+        "inner join {{ ref('stg_owners') }} as owners on people.user_id = owners.user_id"
+    ),
+    "first_file": "select * from {{ ref('people') }} where keep_name",
+    "second_file": "select * from {{ ref('people') }} where keep_name and false",
+}
+
+
+@pytest.mark.parametrize("activity_model", ["shown", "false"])
+@pytest.mark.parametrize("has_others", [True, False])
+def test_without_a_key_in_the_activity_model_users_are_followed_from_the_files(
+    database: Database, tmp_path: Path, activity_model: str, has_others: bool
+) -> None:
+    database.execute(
+        "insert into users (id, username, first_name, deleted_at) select md5(n::text)::uuid, 'u' || n, "
+        "case when n = 3 then 'no' else 'yes' end, case when n = 4 then 1 else 0 end "
+        f"from generate_series({1 if has_others else 2}, 4) as given (n)"
+    )
+    block = "    trace: {key_source: {source: app, table: users, column: id}}\n"
+    project = keyed(tmp_path, block, **SHOWN)
+    path = project / "models" / "tiny.yml"
+    text = path.read_text().replace("activity_model: people", f"activity_model: {activity_model}")
+    columns = "[{name: id}, {name: username}, {name: first_name}, {name: deleted_at}]"
+    path.write_text(
+        f"{text}sources: [{{name: app, schema: public, tables: [{{name: users, columns: {columns}}}]}}]\n"
+    )
+    users = [database.value(f"select md5('{n}')::uuid") for n in (1, 2, 3, 4, 5)]
+    answer = ask(database, *users, project=project, audience="tiny")
+    exported, _, filtered, deleted, unknown = told(answer)
+    if has_others:
+        assert exported == "exported as first to first"
+        (reason,) = answer.traces[1].reasons
+        assert (reason.model, reason.where.line) == ("stg_owners", 3)
+    assert filtered == "not exported: keep_name is not true (models/people.sql:1:66)"
+    assert deleted == (
+        "not exported: stg_people has no row of this user: where deleted_at = 0 "
+        "(models/stg_people.sql:2:1)"
+    )
+    assert unknown == "unknown: app.users has no such id"
+    with pytest.raises(UsageError, match=r"'abc' is no uuid; user_id of first_file has this type"):
+        ask(database, "abc", project=project, audience="tiny")
+
+
 # Bad input
 
 

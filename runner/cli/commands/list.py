@@ -59,7 +59,10 @@ def _document(project: Project) -> list[dict[str, Any]]:
                 for one in audience.parameters
             ],
             "rules": [rule.must for rule in audience.rules],
-            "outputs": [one.model_dump() for one in audience.outputs],
+            "outputs": [
+                one.model_dump(exclude=set() if one.placeholders else {"placeholders"})
+                for one in audience.outputs
+            ],
         }
         for audience in project.audiences.values()
     ]

@@ -113,7 +113,7 @@ def _lines(result: RunResult, mark: str) -> Iterator[str]:
     if window := metadata.window:
         yield f"window   {instant(window.start)} up to {instant(window.end)}"
     if result.status == "no_activity":
-        yield "no user did anything in the window, so there are no files"
+        yield "there was no activity, so there are no files"
     for count in metadata.funnel:
         kinds = ", ".join(f"{kind} {rows:,}" for kind, rows in count.by_kind.items())
         yield f"funnel   {count.total:>9,} {count.label}{f' ({kinds})' if kinds else ''}"

@@ -215,7 +215,11 @@ class _Tracer:
         self.compiled = user_rows.compiled
         self.audience = user_rows.compiled.audience
         activity = self.audience.activity_model
-        self._upstream = self.compiled.graph.upstream(activity) - {activity}
+        self._activity = activity if activity in user_rows.rows else None
+        """The activity model, if it says whose its rows are."""
+        self._upstream: frozenset[str] = frozenset()
+        if self._activity:
+            self._upstream = self.compiled.graph.upstream(self._activity) - {self._activity}
         self._given = given
         self._unmask = unmask
         self._known_keys = user_rows.known_keys()
@@ -237,7 +241,7 @@ class _Tracer:
             return Trace(key, "unknown", [], [], steps, [])
         lost_at = self._lost_at(key)
         reasons = _distinct(reason for model in lost_at for reason in self._reasons(model, key))
-        outside = self._actions_outside(key) if self.audience.activity_model in lost_at else []
+        outside = self._actions_outside(key) if self._activity in lost_at else []
         return Trace(key, "left out", [], reasons, steps, outside)
 
     def _rows(self, model: str, key: str) -> list[Row]:
@@ -253,8 +257,7 @@ class _Tracer:
         rows = [self._shown(model, row) for row in self._rows(model, key)]
         outputs = {output.model for output in self.audience.outputs}
         is_staging = (
-            model not in outputs | {self.audience.activity_model}
-            and not self.compiled.graph.models[model].refs
+            model not in outputs | {self._activity} and not self.compiled.graph.models[model].refs
         )
         return Step(model, where, rows, left_out, choice, is_staging)
 
@@ -314,27 +317,43 @@ class _Tracer:
         return list(dict.fromkeys(models))
 
     def _dropping_model(self, key: str) -> str | None:
-        """The first model on the way to the activity model that reads the source table of
-        `key_source` and leaves out the user, who is in that table.
+        """The first model on the way to the activity model, or to all files if that has no key,
+        that reads the source table of `key_source` and leaves out the user, who is in that table.
 
-        A model does not count if the activity model has users who are not in it.
+        A model does not count if the activity model, or a file, has users who are not in it.
         """
         source = self.audience.trace.key_source
         if source is None or key not in (self._known_keys or ()):
             return None
         relation = self.compiled.project.sources[(source.source, source.table)].relation
-        activity = self.audience.activity_model
+        ends = {self._activity} if self._activity else {one.model for one in self.audience.outputs}
+        on_the_way = frozenset(name for end in ends for name in self._joined_upstream(end))
         without = (
             model
             for model in self.user_rows.rows
-            if model in self._upstream | {activity}
+            if model in on_the_way
             and relation in self.compiled.graph.models[model].sql.text
             and not self._rows(model, key)
         )
         return next(
-            (model for model in without if model == activity or self._is_needed(activity, model)),
+            (
+                model
+                for model in without
+                if all(end == model or self._is_needed(end, model) for end in ends)
+            ),
             None,
         )
+
+    def _joined_upstream(self, model: str) -> frozenset[str]:
+        """The model, and those upstream that are not only read in left joins or to exclude."""
+        found, waiting = {model}, [model]
+        while waiting:
+            name = waiting.pop()
+            for ref in self.compiled.graph.models[name].refs:
+                if ref not in found and not rules.may_miss(self.compiled, name, ref):
+                    found.add(ref)
+                    waiting.append(ref)
+        return frozenset(found)
 
     def _lost_before(self, model: str, key: str) -> list[str]:
         """The first models without the user on the way to `model`, which does not have them.
@@ -374,8 +393,7 @@ class _Tracer:
                 )
         text = rules.sentence(self.compiled, model)
         clause = f"{model} has no row of this user: {rules.filter_clause(self.compiled, model)}"
-        is_activity = model == self.audience.activity_model
-        place = rules.window_line if is_activity else rules.filter_line
+        place = rules.window_line if model == self._activity else rules.filter_line
         return [Reason(model, text or clause, place(self.compiled, model))]
 
     def _broken_rules(self, model: str, row: Row) -> list[str]:
@@ -416,7 +434,7 @@ class _Tracer:
             return []
         if self._outside is None:
             self._outside = self.user_rows.outside_window(self._given)
-        model, as_of = self.audience.activity_model, self.compiled.parameters.as_of
+        model, as_of = str(self._activity), self.compiled.parameters.as_of
         actions = []
         for row in self._outside[key]:
             at = moment(row.get(time))

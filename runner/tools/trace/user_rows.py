@@ -87,6 +87,7 @@ class UserRows:
         _, condition = key_sql(quoted(audience.key), self.keys)
         staging = {name for name in self.rows if not self.compiled.graph.models[name].refs}
         model = audience.activity_model
+        assert model, "an audience without activity model cannot have widen"
         limited = compiled.select(model, dict.fromkeys(staging - {model}, condition))
         return self.rows_in(model, limited)
 
@@ -116,20 +117,23 @@ class UserRows:
 def find_users(snapshot: Snapshot, users: Sequence[str]) -> UserRows:
     """Fill all models as a run does, and find the users' rows in them.
 
-    Raises `UsageError` for a user that is no value of the key's type, `ProjectError` if the
-    activity model has no such column, `DatabaseError` where a model cannot run.
+    Raises `UsageError` for a user that is no value of the key's type, `ProjectError` if neither the
+    activity model nor the first file's has such a column, `DatabaseError` where a model cannot run.
     """
     compiled = snapshot.compiled
     columns = {name: _columns(snapshot, name) for name in compiled.graph.models}
     key, activity = compiled.audience.key, compiled.audience.activity_model
-    if key not in columns[activity]:
+    keyed = (
+        activity if activity and key in columns[activity] else compiled.audience.outputs[0].model
+    )
+    if key not in columns[keyed]:
         raise ProjectError(
-            f"the key of audience {compiled.audience.name}, {key!r}, is not a column of {activity}",
+            f"the key of audience {compiled.audience.name}, {key!r}, is not a column of {keyed}",
             where=compiled.project.audience_location(compiled.audience, "key"),
-            looked_at=f"columns: {', '.join(columns[activity])}",
+            looked_at=f"columns: {', '.join(columns[keyed])}",
             fix="name another with key: in the audience's YAML",
         )
-    user_rows = UserRows(snapshot, _keys(snapshot, users), {})
+    user_rows = UserRows(snapshot, _keys(snapshot, users, keyed), {})
     snapshot.fill(compiled.graph.models)
     for name in compiled.graph.models:
         if key in columns[name]:
@@ -143,10 +147,10 @@ def _columns(snapshot: Snapshot, model: str) -> list[str]:
     return snapshot.session.table(sql, where.location)[0]
 
 
-def _keys(snapshot: Snapshot, users: Sequence[str]) -> tuple[str, ...]:
-    """The users as the server writes values of the key's type, each once."""
+def _keys(snapshot: Snapshot, users: Sequence[str], keyed: str) -> tuple[str, ...]:
+    """The users as the server writes values of the key's type in a model, each once."""
     session, audience = snapshot.session, snapshot.compiled.audience
-    rows = snapshot.compiled.rows_of(audience.activity_model)
+    rows = snapshot.compiled.rows_of(keyed)
     no_key = joined(f"(select {quoted(audience.key)} from (\n", rows, "\n) as typed limit 0)")
     ((kind,),) = session.rows(joined("select pg_typeof(", no_key, ")::text"))
     keys: dict[str, None] = {}
@@ -159,7 +163,7 @@ def _keys(snapshot: Snapshot, users: Sequence[str]) -> tuple[str, ...]:
                 raise
             raise UsageError(
                 f"the user {user!r} is no {kind}",
-                looked_at=f"{audience.key} of {audience.activity_model} has this type",
+                looked_at=f"{audience.key} of {keyed} has this type",
                 fix="give the key as the database has it",
             ) from None
         keys[text] = None

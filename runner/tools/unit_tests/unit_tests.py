@@ -161,7 +161,8 @@ def model_audience(project: Project, name: str) -> Audience | None:
     Found in the text of the models, so that a mistake in one model spoils no other's cases.
     """
     for audience in project.audiences.values():
-        waiting = [audience.activity_model, *(output.model for output in audience.outputs)]
+        waiting = [audience.activity_model] if audience.activity_model else []
+        waiting += [output.model for output in audience.outputs]
         found: set[str] = set()
         while waiting:
             found.add(one := waiting.pop())
