@@ -48,7 +48,8 @@ def _models(project: Project, _: typer.Context) -> Iterator[Choice]:
 def _assignments(project: Project, context: typer.Context) -> Iterator[Choice]:
     for audience in _named(project, context):
         for parameter in audience.parameters:
-            yield f"{parameter.name}=", f"default {parameter.default}: {parameter.description}"
+            default = "required" if parameter.is_required else f"default {parameter.default}"
+            yield f"{parameter.name}=", f"{default}: {parameter.description}"
 
 
 def _named(project: Project, context: typer.Context) -> list[Audience]:

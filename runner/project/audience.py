@@ -41,22 +41,29 @@ IDENTIFIER = r"^[a-z_][a-z0-9_]{0,49}$"
 """Model names: safe unquoted, and short enough for PostgreSQL's 63 bytes with our prefix."""
 
 
+NUMERIC = ("hours", "days", "integer", "number")
+"""Types of parameters that have bounds."""
+
+
 class Parameter(StrictModel):
     """A value that models read with `var()`: type, default, bounds (all in its own unit).
 
-    `hours` takes fractions. `text` needs `choices` or a `pattern` that the whole text must match.
+    `hours`, `days` (of 24 hours) and `number` take fractions. `text` needs `choices` or a `pattern`
+    that the whole text must match. A parameter without `default` must be given to every run; it has
+    an `example`, which is shown, and used where nothing is run.
     """
 
     name: str = Field(pattern=IDENTIFIER)
-    type: Literal["hours", "integer", "number", "boolean", "text"]
-    default: int | float | bool | str
+    type: Literal["hours", "days", "integer", "number", "boolean", "text", "uuid"]
+    default: int | float | bool | str | None = None
+    example: int | float | bool | str | None = None
     description: str = Field(min_length=1)
     unit: str | None = None
     above: int | float | None = None
     below: int | float | None = None
     minimum: int | float | None = None
     maximum: int | float | None = None
-    choices: list[str] | None = None
+    choices: list[int | str] | None = Field(default=None, min_length=1)
     pattern: str | None = None
 
     @field_validator("above", "below", "minimum", "maximum")
@@ -76,10 +83,37 @@ class Parameter(StrictModel):
         return pattern
 
     @model_validator(mode="after")
-    def _text_is_bounded(self) -> Parameter:
+    def _has_what_its_type_has(self) -> Parameter:
         if self.type == "text" and self.choices is None and self.pattern is None:
             raise ValueError(f"text parameter {self.name!r} needs choices or a pattern")
+        kinds = {"text": str, "integer": int}
+        is_chosen = self.type in kinds
+        if self.choices and not (
+            is_chosen and all(type(one) is kinds[self.type] for one in self.choices)
+        ):
+            raise ValueError(
+                "choices are texts of a text parameter, or whole numbers of an integer one"
+            )
+        if self.pattern is not None and self.type != "text":
+            raise ValueError(f"a parameter of type {self.type} has no pattern")
+        bounds = (self.above, self.below, self.minimum, self.maximum)
+        if self.type not in NUMERIC and any(bound is not None for bound in bounds):
+            raise ValueError(f"a parameter of type {self.type} has no bounds")
         return self
+
+    @model_validator(mode="after")
+    def _has_a_default_or_an_example(self) -> Parameter:
+        if (self.default is None) is (self.example is None):
+            raise ValueError(
+                f"parameter {self.name!r} needs a default, or an example if every run must be "
+                "given a value; not both"
+            )
+        return self
+
+    @property
+    def is_required(self) -> bool:
+        """Whether every run must be given a value."""
+        return self.default is None
 
     @property
     def bounds(self) -> str:
@@ -87,7 +121,7 @@ class Parameter(StrictModel):
         limits = [("> ", self.above), (">= ", self.minimum), ("< ", self.below)]
         words = [f"{sign}{limit}" for sign, limit in limits if limit is not None]
         words += [f"<= {self.maximum}"] if self.maximum is not None else []
-        words += [f"one of {', '.join(self.choices)}"] if self.choices else []
+        words += [f"one of {', '.join(map(str, self.choices))}"] if self.choices else []
         words += [f"matching {self.pattern}"] if self.pattern else []
         return " and ".join(words)
 
@@ -100,10 +134,11 @@ class Rule(StrictModel):
 
 
 class WindowDefinition(StrictModel):
-    """The window's two instants as Jinja expressions: hours before the as-of time."""
+    """The window's two instants in hours before the as-of time: numbers, or Jinja expressions over
+    the parameters, such as `max_age_days * 24`."""
 
-    start_hours_ago: str
-    end_hours_ago: str
+    start_hours_ago: int | float | str
+    end_hours_ago: int | float | str
 
 
 class FunnelStep(StrictModel):

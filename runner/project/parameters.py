@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -14,14 +14,42 @@ from jinja2.sandbox import SandboxedEnvironment
 
 from runner.clock import instant
 from runner.errors import Location, ParameterError, ProjectError, did_you_mean
-from runner.project.audience import Audience, Parameter
+from runner.project.audience import NUMERIC, Audience, Parameter
 from runner.project.nodes import Project
 
-Value = Decimal | int | bool | str
+
+def _with_floats(method: Callable[..., Any]) -> Callable[[Decimal, Any], Any]:
+    def calculated(self: Decimal, other: Any) -> Any:
+        result = method(self, Decimal(str(other)) if isinstance(other, float) else other)
+        return Number(result) if isinstance(result, Decimal) else result
+
+    return calculated
+
+
+class Number(Decimal):
+    """A decimal that also takes floats, exactly as they are written: the literals of Jinja."""
+
+    __add__ = __radd__ = _with_floats(Decimal.__add__)
+    __mul__ = __rmul__ = _with_floats(Decimal.__mul__)
+    __sub__, __rsub__ = _with_floats(Decimal.__sub__), _with_floats(Decimal.__rsub__)
+    __truediv__ = _with_floats(Decimal.__truediv__)
+    __rtruediv__ = _with_floats(Decimal.__rtruediv__)
+    __floordiv__ = _with_floats(Decimal.__floordiv__)
+    __rfloordiv__ = _with_floats(Decimal.__rfloordiv__)
+    __mod__, __rmod__ = _with_floats(Decimal.__mod__), _with_floats(Decimal.__rmod__)
+    __lt__, __le__ = _with_floats(Decimal.__lt__), _with_floats(Decimal.__le__)
+    __gt__, __ge__ = _with_floats(Decimal.__gt__), _with_floats(Decimal.__ge__)
+    __eq__ = _with_floats(Decimal.__eq__)
+    __hash__ = Decimal.__hash__
+
+
+Value = Number | int | bool | str
+"""The text of a uuid is as PostgreSQL prints it."""
 Values = dict[str, Value]
 
 _DECIMAL = re.compile(r"[+-]?(\d{1,30}(\.\d{0,30})?|\.\d{1,30})")
 _INTEGER = re.compile(r"[+-]?\d{1,18}")
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _BOOLEANS = {"true": True, "false": False}
 
 _JINJA = SandboxedEnvironment(undefined=StrictUndefined)
@@ -53,9 +81,18 @@ class CheckedParameters:
 
 
 def check_parameters(
-    project: Project, audience: Audience, given: Mapping[str, str], as_of: datetime
+    project: Project,
+    audience: Audience,
+    given: Mapping[str, str],
+    as_of: datetime,
+    *,
+    with_examples: bool = False,
 ) -> CheckedParameters:
-    """Type, bounds, then the audience's rules. Raises `ParameterError` for the first misfit."""
+    """Type, bounds, then the audience's rules. Raises `ParameterError` for the first misfit.
+
+    `with_examples` is for what runs nothing: a required parameter that is not given then has the
+    value of its example.
+    """
     for name in given:
         if audience.parameter(name) is None:
             known = [parameter.name for parameter in audience.parameters]
@@ -65,13 +102,27 @@ def check_parameters(
             )
     values: Values = {}
     for index, parameter in enumerate(audience.parameters):
-        where = project.audience_location(audience, "parameters", index, "default")
-        default = _checked(parameter, _as_text(parameter.default), where)
+        key = "example" if parameter.is_required else "default"
+        where = project.audience_location(audience, "parameters", index, key)
+        declared = _checked(parameter, _as_text(getattr(parameter, key)), where)
         text = given.get(parameter.name)
-        values[parameter.name] = default if text is None else _checked(parameter, text, None)
+        values[parameter.name] = declared if text is None else _checked(parameter, text, None)
+    if not with_examples:
+        _check_required(audience, given)
     window = _window(project, audience, values, as_of)
     _check_rules(project, audience, values, window)
     return CheckedParameters(values, as_of, window)
+
+
+def _check_required(audience: Audience, given: Mapping[str, str]) -> None:
+    missing = [one for one in audience.parameters if one.is_required and one.name not in given]
+    if missing:
+        described = (f"{one.name} ({' '.join(one.description.split())})" for one in missing)
+        options = " ".join(f"--var {one.name}={_as_text(one.example)}" for one in missing)
+        raise ParameterError(
+            f"audience {audience.name} must be given {' and '.join(described)}",
+            fix=f"add {options}, with the value that you want",
+        )
 
 
 def _as_text(default: object) -> str:
@@ -84,10 +135,12 @@ def _checked(parameter: Parameter, text: str, where: Location | None) -> Value:
     if value is None:
         wanted = {
             "hours": "hours, fractions allowed, such as 48 or 30.5",
+            "days": "days of 24 hours, fractions allowed, such as 7 or 0.5",
             "integer": "a whole number",
             "number": "a number",
             "boolean": "true or false",
             "text": f"text, {parameter.bounds}",
+            "uuid": "a uuid, such as 10000001-0000-4000-8000-000000000000",
         }[parameter.type]
         raise ParameterError(
             f"{parameter.name} must be {wanted}", where=where, looked_at=f"given: {text!r}"
@@ -106,8 +159,10 @@ def _typed(parameter: Parameter, text: str) -> Value | None:
         return _BOOLEANS.get(text.lower())
     if parameter.type == "integer":
         return int(text) if _INTEGER.fullmatch(text) else None
-    if parameter.type in ("hours", "number"):
-        return Decimal(text) if _DECIMAL.fullmatch(text) else None
+    if parameter.type in NUMERIC:
+        return Number(text) if _DECIMAL.fullmatch(text) else None
+    if parameter.type == "uuid":
+        return text.lower() if _UUID.fullmatch(text) else None
     if parameter.choices is not None and text not in parameter.choices:
         return None
     if parameter.pattern is not None and not re.fullmatch(parameter.pattern, text):
@@ -126,6 +181,7 @@ def _within(parameter: Parameter, value: Decimal | int) -> bool:
         and (below is None or value < below)
         and (minimum is None or value >= minimum)
         and (maximum is None or value <= maximum)
+        and (parameter.choices is None or value in parameter.choices)
     )
 
 
@@ -133,7 +189,7 @@ def _window(project: Project, audience: Audience, values: Values, as_of: datetim
     if audience.window is None:
         return None
     ago = {
-        key: _evaluate(project, audience, ("window", key), expression, values)
+        key: _hours(project, audience, ("window", key), str(expression), values)
         for key, expression in audience.window.model_dump().items()
     }
     try:
@@ -148,6 +204,19 @@ def _window(project: Project, audience: Audience, values: Values, as_of: datetim
             "hours before the as-of time",
         ) from None
     return Window(start, end)
+
+
+def _hours(
+    project: Project, audience: Audience, at: tuple[str | int, ...], expression: str, values: Values
+) -> Decimal | float:
+    hours = _evaluate(project, audience, at, expression, values)
+    if isinstance(hours, bool) or not isinstance(hours, Decimal | int | float):
+        raise ProjectError(
+            f"the expression {expression!r} is {hours!r}, not a number of hours",
+            where=project.audience_location(audience, *at),
+            fix="calculate with parameters that are numbers",
+        )
+    return hours
 
 
 def _check_rules(

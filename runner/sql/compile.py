@@ -137,13 +137,16 @@ def compile_audience(
     as_of: datetime,
     *,
     also: str | None = None,
+    with_examples: bool = False,
 ) -> CompiledAudience:
     """Check parameters and models, and put the models in order; `also` is one more to read.
+
+    `with_examples` is for what runs nothing: required parameters need not be given.
 
     Raises `ParameterError` or `ProjectError` for whatever can be known without a server.
     """
     audience = project.audience(name)
-    parameters = check_parameters(project, audience, given, as_of)
+    parameters = check_parameters(project, audience, given, as_of, with_examples=with_examples)
     readers = [audience.activity_model] if audience.activity_model else []
     readers += [step.model for step in audience.funnel]
     # a final model is read for its file and for its test file

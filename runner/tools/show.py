@@ -112,7 +112,7 @@ def _only_reader(project: Project, model: str, as_of: datetime) -> tuple[str, st
     readers = [
         name
         for name in project.audiences
-        if model in compile_audience(project, name, {}, as_of).graph.models
+        if model in compile_audience(project, name, {}, as_of, with_examples=True).graph.models
     ]
     if len(readers) == 1:
         return readers[0], "the only audience that reads it"

@@ -12,7 +12,7 @@ from runner.cli.options import AsJson, ProjectDir
 from runner.cli.request import Request
 
 if TYPE_CHECKING:
-    from runner.project.audience import Audience
+    from runner.project.audience import Audience, Parameter
     from runner.project.nodes import Project
 
 EXAMPLE = "audiences list --json"
@@ -36,7 +36,7 @@ def _lines(audience: Audience) -> Iterator[str]:
     yield f"  {' '.join(audience.description.split())}"
     yield "  parameters:"
     parameters = [
-        (one.name, one.type, str(one.default).lower(), one.unit or "", one.bounds)
+        (one.name, one.type, _default(one), one.unit or "", one.bounds)
         for one in audience.parameters
     ]
     head = ("name", "type", "default", "unit", "bounds")
@@ -46,6 +46,10 @@ def _lines(audience: Audience) -> Iterator[str]:
     yield "  outputs:"
     outputs = [(one.audience_type, f"{one.file}_{{ts}}.csv", one.model) for one in audience.outputs]
     yield textwrap.indent(list_table(("audience type", "file", "model"), outputs), "    ")
+
+
+def _default(parameter: Parameter) -> str:
+    return "required" if parameter.is_required else str(parameter.default).lower()
 
 
 def _document(project: Project) -> list[dict[str, Any]]:

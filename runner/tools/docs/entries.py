@@ -227,7 +227,8 @@ def plain(value: object) -> str:
 
 
 def catalogue(project: Project, moment: datetime) -> Catalogue:
-    """Everything on the docs page, compiled with default parameters as of `moment`.
+    """Everything on the docs page, compiled with default parameters, and with their examples where
+    they are required, as of `moment`.
 
     Raises `ProjectError` or `ParameterError` for whatever `compile` would refuse.
     """
@@ -239,7 +240,10 @@ class _Reading:
 
     def __init__(self, project: Project, moment: datetime) -> None:
         self.project = project
-        self.compiled = [compile_audience(project, name, {}, moment) for name in project.audiences]
+        self.compiled = [
+            compile_audience(project, name, {}, moment, with_examples=True)
+            for name in project.audiences
+        ]
         self.reads: dict[str, dict[str, Model | Source]] = {}
         self.origins: dict[str, list[Origins]] = {}
         self.singular_tests: dict[str, dict[str, Model]] = {}

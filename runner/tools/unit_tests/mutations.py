@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from runner.errors import ConnectionLost, DatabaseError, Location, ProjectError, UsageError
+from runner.project.audience import NUMERIC
 from runner.project.nodes import Model, Project
 from runner.project.unit_test import EquivalentChange, UnitCase
 from runner.sql.tokens import Token, tokens
@@ -423,7 +424,7 @@ def _parameters(code: Code, types: Mapping[str, str]) -> Iterator[Mutation]:
         given = code.source[start:end]
         if types.get(name) == "boolean":
             yield Mutation(start, end, f"(not {given})")
-        elif types.get(name) in ("integer", "number", "hours"):
+        elif types.get(name) in NUMERIC:
             for sign in "+-":
                 yield Mutation(start, end, f"({given} {sign} 1)")
 

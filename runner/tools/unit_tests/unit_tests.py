@@ -180,7 +180,7 @@ def model_parameters(
     audience = model_audience(project, name)
     if audience is None:
         return CheckedParameters({}, as_of, None)
-    return check_parameters(project, audience, given, as_of)
+    return check_parameters(project, audience, given, as_of, with_examples=True)
 
 
 def case_parameters(project: Project, case: UnitCase, as_of: datetime) -> CheckedParameters:
