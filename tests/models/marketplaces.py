@@ -69,11 +69,10 @@ def add_sizes(draw: st.DrawFn, market: Marketplace) -> None:
         market.prefer(preference, size, preferred=preferred, brand=brand)
 
 
-def shuffle_ids(draw: st.DrawFn, rows: list[dict[str, Any]]) -> None:
-    """The rows have each other's ids: which is smallest says nothing about when it was made."""
-    ids = draw(st.permutations([row["id"] for row in rows]))
-    for row, new_id in zip(rows, ids, strict=True):
-        row["id"] = new_id
+def shuffle(draw: st.DrawFn, market: Marketplace, *tables: str) -> None:
+    """Rows lie in these tables in any order, so that none is chosen because it comes first."""
+    for table in tables:
+        market.tables[table] = draw(st.permutations(market.tables[table]))
 
 
 def assert_as_the_spec_says(

@@ -17,7 +17,7 @@ from tests.models.marketplaces import (
     assert_as_the_spec_says,
     marketplaces_settings,
     near,
-    shuffle_ids,
+    shuffle,
 )
 from tests.oracles import layer3_behavior
 from tests.support import AS_OF, Database, Marketplace, hours_ago
@@ -63,7 +63,9 @@ def marketplaces(draw: st.DrawFn) -> tuple[Marketplace, layer3_behavior.Paramete
     for _ in range(draw(st.integers(0, 4))):
         shoes = draw(st.lists(a_variant, max_size=3))
         market.offer(draw(someone), shoes, draw(moment), deleted_at=draw(DELETED))
-    shuffle_ids(draw, market.tables["offer_items"])
+    shuffle(
+        draw, market, "offer_items", "attribute_preferences", "inventory_items", "wishlist_items"
+    )
     return market, parameters
 
 
