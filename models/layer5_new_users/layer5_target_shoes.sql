@@ -60,7 +60,7 @@ offered as (
         creator_user_id asc,
         created_at desc,
         offer_id asc,
-        case offer_item_owner when 'RECEIVER' then 1 else 2 end asc,
+        offer_item_owner = 'RECEIVER' desc,
         offer_item_id asc
 
 ),

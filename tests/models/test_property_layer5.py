@@ -28,7 +28,7 @@ PARAMETERS = st.builds(
     max_age_days=st.sampled_from([14, 30.5, 3]),
     require_first_name=st.booleans(),
 )
-BIOS = st.sampled_from(["A bio", "A bio", "A bio", "Two\nlines", *TEXTS])
+BIOS = st.sampled_from([*["A bio"] * 20, *TEXTS])
 STATUSES = st.sampled_from(["OPEN_FOR_TRADE", "REMOVED", "DRAFT", "HAS_NEW_OWNER"])
 OFFER_STATUSES = st.sampled_from(["OPEN", "DRAFT", "RESCINDED"])
 MOMENT = near(hours_ago(24), hours_ago(48), AS_OF)
@@ -55,12 +55,14 @@ def marketplaces(draw: st.DrawFn) -> tuple[Marketplace, layer5_new_users.Paramet
             )
         )
         add_sizes(draw, market)
+        if draw(st.sampled_from([True, True, True, False])):
+            market.closet(users[-1], draw(a_variant), draw(MOMENT), draw(STATUSES), draw(DELETED))
     someone = st.sampled_from(users)
-    for _ in range(draw(st.integers(0, 10))):
+    for _ in range(draw(st.integers(0, 3))):
         market.closet(draw(someone), draw(a_variant), draw(MOMENT), draw(STATUSES), draw(DELETED))
     for _ in range(draw(st.integers(0, 8))):
         market.wish(draw(someone), draw(a_variant), draw(MOMENT), draw(DELETED))
-    for _ in range(draw(st.integers(0, 6))):
+    for _ in range(draw(st.integers(0, 8))):
         market.offer(
             draw(someone),
             draw(st.lists(a_variant, max_size=2)),
@@ -70,7 +72,7 @@ def marketplaces(draw: st.DrawFn) -> tuple[Marketplace, layer5_new_users.Paramet
             asks_for=draw(st.lists(a_variant, max_size=2)),
             receiver=draw(st.none() | someone),
         )
-    for _ in range(draw(st.integers(0, 5))):
+    for _ in range(draw(st.integers(0, 6))):
         count = draw(st.integers(0, 2))
         market.desire(draw(someone), draw(a_variant), draw(MOMENT), count, draw(DELETED))
     shuffle(draw, market, *TIED)
