@@ -40,6 +40,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=0.1,
         help="Which part of the faults that the slow suites can inject is injected; 1 is all.",
     )
+    parser.addoption(
+        "--marketplaces",
+        type=int,
+        default=100,
+        help="How many made-up marketplaces each audience is held against its spec in.",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    settings.register_profile(
+        "marketplaces",
+        settings.get_profile("tests"),
+        max_examples=config.getoption("--marketplaces"),
+    )
 
 
 @pytest.fixture

@@ -28,6 +28,7 @@ from runner.runs.settings import Settings
 
 ROOT = Path(__file__).parent.parent
 GOLDEN = Path(__file__).parent / "golden"
+EDGE_CASES = Path(__file__).parent / "edge_cases"
 RECORDED_MANIFESTS = Path(__file__).parent / "recorded" / "manifests"
 """Three runs of earlier versions with their files, and a pointer to the last."""
 AS_OF = datetime(2025, 11, 28, 12, tzinfo=UTC)
@@ -102,26 +103,34 @@ class Database:
         self.execute("truncate " + ", ".join(LOAD_ORDER))
 
 
-def run_layer3(
+def run_audience(
     database: Database,
     output_dir: Path,
+    audience: str,
     *,
     as_of: datetime = AS_OF,
     target: Target | None = None,
     **parameters: object,
 ) -> RunResult:
-    """One run of the shipped audience, on the database itself or reached by another target."""
+    """One run of a shipped audience, on the database itself or reached by another target."""
     given = {name: str(value) for name, value in parameters.items()}
     return run(
         Settings(
             project_dir=ROOT,
-            audience="layer3-behavior",
+            audience=audience,
             target=target or database.target(),
             parameters=given,
             as_of=as_of,
             output_dir=output_dir,
         )
     )
+
+
+def run_layer3(
+    database: Database, output_dir: Path, *, as_of: datetime = AS_OF, **given: Any
+) -> RunResult:
+    """One run of layer3-behavior; what is given are its parameters, or a target."""
+    return run_audience(database, output_dir, "layer3-behavior", as_of=as_of, **given)
 
 
 def rows_of(
@@ -247,9 +256,18 @@ class Marketplace:
         deleted_at: int = 0,
         last_active: datetime | None = None,
         sizes: Iterable[str] = (),
+        bio: str | None = None,
+        created_at: datetime = AS_OF - timedelta(days=400),
     ) -> uuid.UUID:
         name = None if username is None else f"{username}{self.made}"
-        user = self.add("users", username=name, first_name=first_name, deleted_at=deleted_at)
+        user = self.add(
+            "users",
+            username=name,
+            first_name=first_name,
+            bio=bio,
+            created_at=created_at,
+            deleted_at=deleted_at,
+        )
         if last_active:
             self.add("user_activities", user_id=user, last_active=last_active)
         preference = self.add("user_preferences", user_id=user)
@@ -287,7 +305,12 @@ class Marketplace:
         )
 
     def closet(
-        self, user: uuid.UUID, variant: uuid.UUID, at: datetime, status: str = "OPEN_FOR_TRADE"
+        self,
+        user: uuid.UUID,
+        variant: uuid.UUID,
+        at: datetime,
+        status: str = "OPEN_FOR_TRADE",
+        deleted_at: int = 0,
     ) -> uuid.UUID:
         return self.add(
             "inventory_items",
@@ -295,6 +318,7 @@ class Marketplace:
             product_variant_id=variant,
             status=status,
             created_at=at,
+            deleted_at=deleted_at,
         )
 
     def wish(
@@ -308,6 +332,23 @@ class Marketplace:
             deleted_at=deleted_at,
         )
 
+    def desire(
+        self,
+        user: uuid.UUID,
+        variant: uuid.UUID,
+        at: datetime,
+        offers_count: int,
+        deleted_at: int = 0,
+    ) -> uuid.UUID:
+        return self.add(
+            "desired_items",
+            user_id=user,
+            product_variant_id=variant,
+            created_at=at,
+            offers_count=offers_count,
+            deleted_at=deleted_at,
+        )
+
     def offer(
         self,
         user: uuid.UUID,
@@ -316,20 +357,23 @@ class Marketplace:
         *,
         status: str = "OPEN",
         deleted_at: int = 0,
+        asks_for: Iterable[uuid.UUID] = (),
+        receiver: uuid.UUID | None = None,
     ) -> uuid.UUID:
+        """An offer of these shoes; then come those that it asks for."""
         offer = self.add(
             "offers",
             creator_user_id=user,
             created_at=at,
             offer_status=status,
             deleted_at=deleted_at,
+            receiver_user_id=receiver,
         )
-        for variant in variants:
+        items = [("CREATOR", variant) for variant in variants]
+        items += [("RECEIVER", variant) for variant in asks_for]
+        for owner, variant in items:
             self.add(
-                "offer_items",
-                offer_id=offer,
-                product_variant_id=variant,
-                offer_item_owner="CREATOR",
+                "offer_items", offer_id=offer, product_variant_id=variant, offer_item_owner=owner
             )
         return offer
 

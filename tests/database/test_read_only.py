@@ -14,7 +14,7 @@ from runner.runs.phases import run
 from runner.runs.settings import Settings
 from runner.sql.plan import SNAPSHOT
 from runner.sql.source_map import MappedSql
-from tests.models.test_golden import assert_equal_to_golden
+from tests.cases import assert_files_equal, golden_case
 from tests.support import (
     AS_OF,
     LOAD_ORDER,
@@ -25,6 +25,8 @@ from tests.support import (
     run_project,
     tiny_project,
 )
+
+GOLDEN_CASE = golden_case("layer3-behavior", "lookback_48_cooling_12")
 
 
 def reader(database: Database, role: str) -> Any:
@@ -118,7 +120,7 @@ def test_select_and_temp_are_enough(golden: Database, role: str, tmp_path: Path)
     grant_select(golden, role, temp=True)
     result = run_as(golden, role, tmp_path)
     assert result.metadata.working_tables == "temp tables"
-    assert_equal_to_golden(tmp_path, "48", "12")
+    assert_files_equal(GOLDEN_CASE, tmp_path)
 
 
 def test_without_temp_everything_is_inlined_into_the_same_files(
@@ -127,7 +129,7 @@ def test_without_temp_everything_is_inlined_into_the_same_files(
     grant_select(golden, role, temp=False)
     result = run_as(golden, role, tmp_path / "reader")
     assert result.metadata.working_tables == "inlined (no TEMP privilege)"
-    assert_equal_to_golden(tmp_path / "reader", "48", "12")
+    assert_files_equal(GOLDEN_CASE, tmp_path / "reader")
     built = run_layer3(golden, tmp_path / "built")
     assert result.metadata.funnel == built.metadata.funnel
     assert {file.sha256 for file in result.csv_files if not file.is_test_file} == {

@@ -31,7 +31,7 @@ TOP_LEVEL = {
     "pyproject.toml", "models", "runner", "tests", "profiles.yml", "macros", "README.md", "docs",
     "examples", "deploy", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE",
 }  # fmt: skip
-OTHER_PROGRAMS = {"--fault-share", "--postgresql-host", "--postgresql-user", "--postgresql-password",
+OTHER_PROGRAMS = {"--fault-share", "--marketplaces", "--postgresql-host", "--postgresql-user", "--postgresql-password",
                   "--url", "--only", "--runs", "--help"}  # fmt: skip
 """Options of pytest and of the benchmark that pages name."""
 

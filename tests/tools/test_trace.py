@@ -13,8 +13,8 @@ from runner.cli.commands.trace import answer_text
 from runner.errors import ProjectError, UsageError
 from runner.project.load import load_project
 from runner.tools.trace.trace import Answer, Trace, trace
+from tests.cases import parsed
 from tests.cli.test_commands import invoke
-from tests.models.test_golden import parsed
 from tests.support import (
     AS_OF,
     GOLDEN,

@@ -241,7 +241,8 @@ class _Tracer:
             return Trace(key, "unknown", [], [], steps, [])
         lost_at = self._lost_at(key)
         reasons = _distinct(reason for model in lost_at for reason in self._reasons(model, key))
-        outside = self._actions_outside(key) if self._activity in lost_at else []
+        is_inactive = any(model in {self._activity, *self._upstream} for model in lost_at)
+        outside = self._actions_outside(key) if is_inactive else []
         return Trace(key, "left out", [], reasons, steps, outside)
 
     def _rows(self, model: str, key: str) -> list[Row]:
@@ -358,20 +359,30 @@ class _Tracer:
     def _lost_before(self, model: str, key: str) -> list[str]:
         """The first models without the user on the way to `model`, which does not have them.
 
-        Models upstream of the activity model are not looked at: the user may be in none of them.
-        If some of the models that a model reads have the user, the others count only if the model
-        needs them.
+        Of what a model reads, what it needs counts. If it needs none of the models without the
+        user, and none has them, all of them count: each may be where the user comes from. So it is
+        with several models that the activity model reads, which are not looked at.
         """
+        if model == self._activity:
+            return [self._inactive_at(key)]
         refs = [ref for ref in self.user_rows.refs(model) if ref not in self._upstream]
         missing = [
             ref
             for ref in refs
             if not self._rows(ref, key) and not rules.may_miss(self.compiled, model, ref)
         ]
-        if any(self._rows(ref, key) for ref in refs):
-            missing = [ref for ref in missing if self._is_needed(model, ref)]
+        needed = [ref for ref in missing if self._is_needed(model, ref)]
+        if needed or any(self._rows(ref, key) for ref in refs):
+            missing = needed
         models = [upstream for ref in missing for upstream in self._lost_before(ref, key)]
         return list(dict.fromkeys(models)) or [model]
+
+    def _inactive_at(self, key: str) -> str:
+        """The first model without the user of those that lead to the activity model one by one."""
+        model = str(self._activity)
+        while len(refs := self.user_rows.refs(model)) == 1 and not self._rows(refs[0], key):
+            (model,) = refs
+        return model
 
     def _is_needed(self, model: str, ref: str) -> bool:
         if (model, ref) not in self._needs:
@@ -393,7 +404,8 @@ class _Tracer:
                 )
         text = rules.sentence(self.compiled, model)
         clause = f"{model} has no row of this user: {rules.filter_clause(self.compiled, model)}"
-        place = rules.window_line if model == self._activity else rules.filter_line
+        is_active = model == self._activity or model in self._upstream
+        place = rules.window_line if is_active else rules.filter_line
         return [Reason(model, text or clause, place(self.compiled, model))]
 
     def _broken_rules(self, model: str, row: Row) -> list[str]:

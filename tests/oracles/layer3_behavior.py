@@ -1,6 +1,4 @@
-"""The spec of layer3_behavior in plain Python, over lists of rows. Written from the spec, not from
-the SQL: the property test holds the two against each other.
-"""
+"""The spec of layer3_behavior in plain Python."""
 
 from __future__ import annotations
 
@@ -9,11 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-Row = dict[str, Any]
-Tables = dict[str, list[Row]]
+from tests.oracles import Files, Tables, living_users, only, postgresql_text, preferred_size, says
 
 PRIORITY = {"offer_created": 3, "closet_add": 2, "wishlist_add": 1}
-BLANKS = " \t\r\n"
 
 
 @dataclass(frozen=True)
@@ -38,9 +34,10 @@ class Action:
         return (PRIORITY[self.kind], self.created_at, self.variant_id)
 
 
-def audience(tables: Tables, as_of: datetime, parameters: Parameters) -> dict[str, list[list[str]]]:
-    """Rows of each production file in order, every value as the text that the CSV holds."""
+def audience(tables: Tables, as_of: datetime, parameters: Parameters) -> Files | None:
     actions = recent_activity(tables, as_of, parameters)
+    if not actions:
+        return None
     by_user: dict[Any, list[Action]] = defaultdict(list)
     for action in actions:
         by_user[action.user_id].append(action)
@@ -61,7 +58,7 @@ def audience(tables: Tables, as_of: datetime, parameters: Parameters) -> dict[st
 def recent_activity(tables: Tables, as_of: datetime, parameters: Parameters) -> list[Action]:
     start = as_of - timedelta(hours=parameters.lookback_hours - parameters.cooling_hours)
     end = as_of - timedelta(hours=parameters.cooling_hours)
-    alive = {user["id"] for user in tables["users"] if user["deleted_at"] == 0}
+    alive = living_users(tables)
     found = []
     for item in tables["inventory_items"]:
         if item["status"] == "OPEN_FOR_TRADE":
@@ -92,7 +89,7 @@ def demand_kind(action: Action) -> str:
 
 
 def demand_counts(tables: Tables) -> dict[str, dict[Any, int]]:
-    alive = {user["id"] for user in tables["users"] if user["deleted_at"] == 0}
+    alive = living_users(tables)
     counts: dict[str, dict[Any, int]] = {
         "inventory": defaultdict(int),
         "wishlist": defaultdict(int),
@@ -123,9 +120,9 @@ def choose(
 
 
 def enriched(tables: Tables, action: Action, count: int) -> list[str]:
-    (user,) = (one for one in tables["users"] if one["id"] == action.user_id)
-    (variant,) = (one for one in tables["product_variants"] if one["id"] == action.variant_id)
-    (product,) = (one for one in tables["products"] if one["id"] == variant["product_id"])
+    user = only(tables["users"], id=action.user_id)
+    variant = only(tables["product_variants"], id=action.variant_id)
+    product = only(tables["products"], id=variant["product_id"])
     seen = [one for one in tables["user_activities"] if one["user_id"] == action.user_id]
     size = (variant["index_cache"] or {}).get("mens_size")
     return [
@@ -141,32 +138,6 @@ def enriched(tables: Tables, action: Action, count: int) -> list[str]:
     ]
 
 
-def preferred_size(tables: Tables, user_id: Any) -> str | None:
-    statements = {one["id"] for one in tables["user_preferences"] if one["user_id"] == user_id}
-    attributes = {one["id"] for one in tables["attributes"] if one["name"] == "mens_size"}
-    preferred = [
-        one
-        for one in tables["attribute_preferences"]
-        if one["user_preference_id"] in statements
-        and one["preferred"]
-        and one["attribute_id"] in attributes
-    ]
-    if not preferred:
-        return None
-    first = min(preferred, key=lambda one: one["id"])
-    (value,) = (
-        one for one in tables["attribute_values"] if one["id"] == first["attribute_value_id"]
-    )
-    return str(value["value"])
-
-
 def is_complete(tables: Tables, user_id: Any) -> bool:
-    (user,) = (one for one in tables["users"] if one["id"] == user_id)
-    texts = (user["first_name"], preferred_size(tables, user_id))
-    return all(text and text.strip(BLANKS) for text in texts)
-
-
-def postgresql_text(moment: datetime) -> str:
-    """A timestamptz as PostgreSQL prints it in UTC: no trailing zeros in the fraction."""
-    fraction = f".{moment.microsecond:06}".rstrip("0") if moment.microsecond else ""
-    return f"{moment:%Y-%m-%d %H:%M:%S}{fraction}+00"
+    first_name = only(tables["users"], id=user_id)["first_name"]
+    return says(first_name) and says(preferred_size(tables, user_id))
