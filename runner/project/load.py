@@ -9,7 +9,23 @@ from pathlib import Path
 
 from runner.errors import Location, ProjectError, did_you_mean
 from runner.project.audience import IDENTIFIER, Audience, KeySource, Output
-from runner.project.nodes import MODELS_FOLDER, SINGULAR_TESTS_FOLDER, Model, Project, Source, files
+from runner.project.macros import (
+    check_distinct,
+    macro_folders,
+    macros_of,
+    package_name,
+    read_dbt_project,
+)
+from runner.project.nodes import (
+    GENERIC_TESTS_FOLDER,
+    MODELS_FOLDER,
+    SINGULAR_TESTS_FOLDER,
+    Macro,
+    Model,
+    Project,
+    Source,
+    files,
+)
 from runner.project.properties import (
     IndexDeclaration,
     ModelProperties,
@@ -91,6 +107,7 @@ def load_project(project_dir: Path) -> Project:
     )
     parts = [(document, validated(document, Properties, ProjectError)) for document in documents]
     models, sources = _models(project_dir, folder, parts), _sources(parts)
+    dbt_project = read_dbt_project(project_dir)
     project = Project(
         root=project_dir,
         models=models,
@@ -98,6 +115,8 @@ def load_project(project_dir: Path) -> Project:
         sources=sources,
         audiences=_audiences(parts),
         documents=documents,
+        macros=_macros(project_dir, macro_folders(dbt_project)),
+        package=package_name(dbt_project),
     )
     for audience in project.audiences.values():
         _check_audience(project, audience)
@@ -149,6 +168,16 @@ def _singular_tests(root: Path, models: dict[str, Model]) -> dict[str, Model]:
             )
         tests[name] = Model(name, path, _read_text(file, path), is_test=True)
     return tests
+
+
+def _macros(root: Path, folders: list[str]) -> dict[str, Macro]:
+    """Every macro and generic data test, by name."""
+    found: dict[Path, list[Macro]] = {}
+    for folder in (*folders, GENERIC_TESTS_FOLDER):
+        for file in files(root / folder, ".sql"):
+            path = file.relative_to(root)
+            found[path] = list(macros_of(path, _read_text(file, path)))
+    return check_distinct([macro for macros in found.values() for macro in macros])
 
 
 def _described(parts: Parts) -> dict[str, tuple[ModelProperties, Location]]:

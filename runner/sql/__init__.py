@@ -9,6 +9,7 @@ __all__ = [
     "compile",
     "data_tests",
     "graph",
+    "jinja",
     "personal",
     "plan",
     "psql_script",

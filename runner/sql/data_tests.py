@@ -9,6 +9,7 @@ from functools import partial
 
 from runner.errors import Location, ProjectError, UsageError, did_you_mean
 from runner.project.audience import Output
+from runner.project.macros import refs_of
 from runner.project.nodes import Model, literal, quoted
 from runner.project.properties import (
     AcceptedValuesTest,
@@ -108,9 +109,6 @@ def in_more_than_one(compiled: CompiledAudience, outputs: Iterable[Output]) -> M
         *pieces,
         ") as all_files where key is not null group by key having count(*) > 1",
     )
-
-
-_REF = re.compile(r"\{\{-?\s*ref\(\s*['\"](\w+)['\"]\s*\)")
 
 
 @dataclass(frozen=True)
@@ -353,7 +351,7 @@ def _rendered(compiled: CompiledAudience, text: str, where: Location) -> Rendere
 
 def _singular(compiled: CompiledAudience) -> Iterator[DataTest]:
     for name, model in compiled.project.singular_tests.items():
-        read = list(dict.fromkeys(_REF.findall(model.source_text)))
+        read = refs_of(model, compiled.project.macros)
         if not read:
             raise ProjectError(
                 "this data test reads no model",
