@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,7 +14,7 @@ from jinja2.ext import Extension
 from jinja2.parser import Parser
 
 from runner.errors import Location, ProjectError
-from runner.project.nodes import TEST_PREFIX, Macro, Model
+from runner.project.nodes import TEST_PREFIX, Macro, Model, Project
 from runner.project.yaml import YamlDocument, read_yaml
 
 DBT_PROJECT = "dbt_project.yml"
@@ -93,7 +94,7 @@ def check_distinct(macros: list[Macro]) -> dict[str, Macro]:
     for macro in macros:
         if macro.name in found:
             raise ProjectError(
-                f"there are two {described(macro.name)}",
+                f"{described(macro.name)} is defined twice",
                 where=macro.location,
                 looked_at=f"the other is {found[macro.name].location}",
                 fix="rename one: names are unique in the project",
@@ -103,15 +104,14 @@ def check_distinct(macros: list[Macro]) -> dict[str, Macro]:
 
 
 def described(name: str) -> str:
-    kind, shown = "macros", name
-    if name.startswith(TEST_PREFIX):
-        kind, shown = "generic data tests", name.removeprefix(TEST_PREFIX)
-    return f"{kind} {shown!r}"
+    """The kind and name of a macro, for people."""
+    is_test = name.startswith(TEST_PREFIX)
+    return f"generic data test {name.removeprefix(TEST_PREFIX)}" if is_test else f"macro {name}"
 
 
 @dataclass(frozen=True)
 class Calls:
-    """What a text calls in Jinja: names of functions and macros, and the models in `ref()`."""
+    """What a text names in Jinja, macros among it, and the models in `ref()`."""
 
     names: frozenset[str] = frozenset()
     refs: tuple[str, ...] = ()
@@ -124,13 +124,13 @@ def calls_in(text: str) -> Calls:
         tree = _JINJA.parse(text)
     except TemplateSyntaxError:
         return Calls()
-    names: set[str] = set()
+    names = {node.name for node in tree.find_all(nodes.Name)}
+    names |= {node.attr for node in tree.find_all(nodes.Getattr)}
     refs: dict[str, None] = {}
     for call in tree.find_all(nodes.Call):
-        if isinstance(call.node, nodes.Name):
-            names.add(call.node.name)
-            if call.node.name == "ref" and call.args and isinstance(call.args[-1], nodes.Const):
-                refs[str(call.args[-1].value)] = None
+        is_ref = isinstance(call.node, nodes.Name) and call.node.name == "ref"
+        if is_ref and call.args and isinstance(call.args[-1], nodes.Const):
+            refs[str(call.args[-1].value)] = None
     return Calls(frozenset(names), tuple(refs))
 
 
@@ -148,6 +148,18 @@ def refs_of(model: Model, macros: Mapping[str, Macro]) -> tuple[str, ...]:
             found |= dict.fromkeys(calls.refs)
             waiting += [macros[name].source_text for name in calls.names if name in macros]
     return tuple(found)
+
+
+def unused_macros(project: Project) -> list[Macro]:
+    """Macros and generic data tests that no model, data test, YAML file or other macro names."""
+    texts = [model.source_text for model in project.models.values()]
+    texts += [test.source_text for test in project.singular_tests.values()]
+    texts += [macro.source_text for macro in project.macros.values()]
+    used = {name for text in texts for name in calls_in(text).names}
+    for document in project.documents:
+        words = re.findall(r"\w+", document.text or "")
+        used |= {*words, *(TEST_PREFIX + word for word in words)}
+    return [macro for macro in project.macros.values() if macro.name not in used]
 
 
 # dbt_project.yml

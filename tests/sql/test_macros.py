@@ -9,6 +9,7 @@ import pytest
 from runner.errors import AudienceError, ProjectError
 from runner.project.load import load_project
 from runner.sql.compile import compile_audience, compile_model
+from tests.cli.test_commands import invoke
 from tests.sql.test_source_map import place_of
 from tests.support import AS_OF, Database, run_project, tiny_project
 
@@ -224,7 +225,7 @@ def test_a_macro_inside_a_model_that_calls_itself_is_one_clear_line(tmp_path: Pa
     [
         (
             {"macros/a.sql": IS_BLANK, "macros/b.sql": "\n" + IS_BLANK},
-            "macros/b.sql:2: there are two macros 'is_blank'; the other is macros/a.sql:1; rename",
+            "macros/b.sql:2: macro is_blank is defined twice; the other is macros/a.sql:1; rename",
         ),
         (
             {"macros/a.sql": "{% macro ref(name) %}{% endmacro %}"},
@@ -294,3 +295,18 @@ def test_the_models_hash_covers_macros(tmp_path: Path) -> None:
     before = load_project(project).models_hash
     (project / "macros" / "a.sql").write_text(IS_BLANK + "-- more")
     assert load_project(project).models_hash != before
+
+
+def test_unused_macros_are_told_to_whoever_works_on_the_project(tmp_path: Path) -> None:
+    macros = {
+        "macros/a.sql": IS_BLANK + "{% macro used() %}{{ inner() }}{% endmacro %}",
+        "macros/b.sql": "{% macro inner() %}1{% endmacro %}\n\n{% test positive(model) %}{% endtest %}",
+    }
+    people = "select {{ used() }} as user_id, 'x' as name"
+    project = project_with(tmp_path / "p", macros, people=people)
+    code, _, stderr = invoke("compile", "tiny", "--model", "people", "--project-dir", str(project))
+    assert code == 0
+    assert stderr.splitlines() == [
+        "warning: macros/a.sql:1: macro is_blank is not used",
+        "warning: macros/b.sql:3: generic data test positive is not used",
+    ]
