@@ -12,17 +12,13 @@ ranked as (
 
     select
         *,
-        -- equivalent: `row_number` to `rank`: the order ends in action_id, which is unique
         row_number() over (
             partition by user_id
             order by
                 -- strongest intent first
                 case action_type
-                    -- equivalent: `1` to `0`: only the order of the three numbers counts
                     when 'offer_created' then 1
                     when 'closet_add' then 2
-                    -- equivalent: `3` to `4`: only the order of the three numbers counts
-                    -- equivalent: `'wishlist_add'` to `'mutated'`: NULL is last as well
                     when 'wishlist_add' then 3
                 end,
                 created_at desc,

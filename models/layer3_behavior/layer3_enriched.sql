@@ -47,7 +47,6 @@ select
     ) as keep_profile
 from prioritized
 inner join profiles on prioritized.user_id = profiles.user_id
--- equivalent: `inner join` to `left join`: a miss has no product, and the next join drops it
 inner join product_variants on prioritized.variant_id = product_variants.variant_id
 inner join products on product_variants.product_id = products.product_id
 where prioritized.keep_demand

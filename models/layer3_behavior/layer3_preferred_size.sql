@@ -32,5 +32,4 @@ from size_preferences
 where
     user_id in (select in_demand.user_id from in_demand)
     and attribute_name = '{{ var('size_attribute') }}'
--- equivalent: `user_id` to `user_id desc`: the order of users chooses no row
 order by user_id, attribute_preference_id

@@ -60,5 +60,4 @@ select distinct on (user_id)
     demand_count,
     keep_demand
 from judged
--- equivalent: `asc` to `desc`: of user_id, whose order chooses no row
 order by user_id asc, keep_demand desc, action_rank asc

@@ -48,7 +48,6 @@ actions as (
         created_at
     from offers_made
 
-    -- equivalent: `union all` to `union`: an action is in one arm, once
     union all
 
     select
@@ -59,7 +58,6 @@ actions as (
         created_at
     from inventory_items
 
-    -- equivalent: `union all` to `union`: an action is in one arm, once
     union all
 
     select

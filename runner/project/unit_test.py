@@ -120,10 +120,36 @@ class Overrides(StrictModel):
     macros: MacroOverrides = MacroOverrides()
 
 
+class EquivalentChange(StrictModel):
+    """A change of the tested model that means the same, so that no case can notice it.
+
+    `line` is a whole line of the model without its indentation, and stands for each line that reads
+    so. `from` and `to` are the change as the mutation check prints it; `to` is empty where it
+    leaves something out.
+    """
+
+    line: str = Field(min_length=1)
+    original: str = Field(alias="from", min_length=1)
+    to: str
+    reason: str = Field(min_length=1)
+
+    @property
+    def change(self) -> tuple[str, str]:
+        return self.original, self.to
+
+
+class UnitTestMeta(BaseModel):
+    """dbt leaves `meta` to its users: of other keys nothing is asked."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    equivalent_changes: list[EquivalentChange] = []
+
+
 class UnitTestConfig(StrictModel):
     enabled: bool = True
     tags: list[str] = []
-    meta: dict[str, Any] = {}
+    meta: UnitTestMeta = UnitTestMeta()
 
 
 class UnitTest(StrictModel):

@@ -3,18 +3,19 @@
 Everything is measured as a whole process, from its start to its end: wall time, and peak memory of
 the client (not of the server). Nothing is judged: there are no thresholds.
 
-- quiet and storm: the shipped audience on a made-up marketplace, where few users did something in
-  the window and where about half of them end up in the files. The runner takes turns with the
-  script that `audiences compile` prints, run by psql, and with a client that fetches rows and works
-  in memory. Once for each scenario it is checked that all three write the same rows. psql makes the
-  same statements as the runner but writes no manifest, takes no checksum and flushes nothing to
-  disk. `its own time` is what the runner reports: without starting Python and importing.
+- daily and storm: the shipped audience on a made-up marketplace of 200,000 users, 1M closet and 1M
+  wishlist items and 400,000 offers, with about 4,500 and 85,000 activities in the window. The
+  runner takes turns with a script written for psql by hand, with a client that fetches rows and
+  works in memory, and with the script that `audiences compile` prints. It also runs without TEMP,
+  and with 10 ms to the server. Once for each scenario it is checked that all write the same rows.
+- windows: the storm's run for windows of 6 hours to 14 days, without and with declared indexes.
+- large: daily with ten times as many users. Only on request: it takes about 15 minutes and 6 GB.
 - memory: one file of 10,000, 100,000 and 1,000,000 rows, by the runner and by psql.
-- startup: commands that need no database, and Python alone.
+- startup: commands that need no database, and what Python takes to import the libraries.
 
-By default the server is one of its own, removed at the end. On the server that `--url` names, the
-databases bench_quiet and bench_storm are made, and dropped at the end; its user should be a
-superuser, else filling them takes minutes.
+By default the server is one of its own, removed at the end. On the server that `--url` names,
+databases whose names begin with bench_ are made, and dropped at the end; its user must be a
+superuser.
 """
 
 from __future__ import annotations
@@ -23,20 +24,21 @@ import argparse
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from statistics import median
 
-from tests.bench import layer3, streaming
+from tests.bench import layer3, streaming, windows
 from tests.bench.processes import AUDIENCES, ROOT, BenchError, least_peak_mb, scratch, taking_turns
-from tests.bench.report import peak_of, seconds_of
+from tests.bench.report import table
 from tests.bench.servers import marketplace, server
 
-RECENT_SHARES = {"quiet": 0.01, "storm": 0.12}
-SCENARIOS = (*RECENT_SHARES, "memory", "startup")
+RECENT_SHARES = {"daily": 0.0023, "storm": 0.076}
+DEFAULT = (*RECENT_SHARES, "windows", "memory", "startup")
+SCENARIOS = (*DEFAULT, "large")
+LIBRARIES = "import typer, sqlalchemy, psycopg, jinja2.sandbox, yaml, pydantic"
 
 
 def main() -> int:
     options = _options()
-    chosen = options.only or SCENARIOS
+    chosen = options.only or DEFAULT
     as_of = datetime.now(UTC).isoformat().replace("+00:00", "Z")
     print(f"as of {as_of}; a peak below {least_peak_mb():.1f} MB cannot be seen")
     try:
@@ -63,17 +65,26 @@ def _options() -> argparse.Namespace:
 def _with_server(options: argparse.Namespace, chosen: Sequence[str], as_of: str) -> None:
     with server(options.url) as url:
         for name, share in RECENT_SHARES.items():
-            if name in chosen:
-                with marketplace(url, f"bench_{name}", options.users, share) as database:
-                    title = f"{name}: {options.users:,} users, {options.runs} runs each"
-                    layer3.compare(title, database, as_of, options.runs)
+            needs = {name, "windows"} if name == "storm" else {name}
+            if needs & set(chosen):
+                with marketplace(url, f"bench_{name}", options.users, share) as databases:
+                    if name in chosen:
+                        title = f"{name}: {options.users:,} users, {options.runs} runs each"
+                        layer3.compare(title, databases, as_of, options.runs)
+                    if "windows" in needs & set(chosen):
+                        windows.grow(databases, as_of, options.runs)
+        if "large" in chosen:
+            users = 10 * options.users
+            with marketplace(url, "bench_large", users, RECENT_SHARES["daily"]) as databases:
+                title = f"large: {users:,} users, {options.runs} runs each"
+                layer3.compare(title, databases, as_of, options.runs)
         if "memory" in chosen:
             streaming.grow(url, options.runs)
 
 
 def _start_up(runs: int) -> None:
     commands = {
-        "python -c pass": [sys.executable, "-c", "pass"],
+        "importing the libraries": [sys.executable, "-c", LIBRARIES],
         "audiences --help": [AUDIENCES, "--help"],
         "audiences compile": [
             AUDIENCES, "compile", layer3.AUDIENCE, "--project-dir", str(ROOT),
@@ -82,10 +93,8 @@ def _start_up(runs: int) -> None:
     with scratch() as snapshot:
         taking_turns(commands, 1, snapshot)
         taken = taking_turns(commands, runs, snapshot)
-    print("\nstart-up: median seconds, peak MB")
-    for name, measurements in taken.items():
-        seconds = median(seconds_of(measurements))
-        print(f"{name:<24}{seconds:>9.3f}{peak_of(measurements):>8.1f}")
+    print()
+    print(table(taken, ["importing the libraries"]))
 
 
 if __name__ == "__main__":

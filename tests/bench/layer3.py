@@ -1,4 +1,4 @@
-"""The shipped audience, made by the runner, by psql and by a client that works in memory."""
+"""The shipped audience, made by the runner, by hand in psql and by a client that works in memory."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from itertools import zip_longest
 from pathlib import Path
 
+from tests.bench.latency import delayed
 from tests.bench.processes import (
     AUDIENCES,
     ROOT,
@@ -18,26 +19,39 @@ from tests.bench.processes import (
     scratch,
     taking_turns,
 )
-from tests.bench.report import table
-from tests.bench.servers import write_profile
+from tests.bench.report import RUNNER, table
+from tests.bench.servers import Databases, write_profile
 
 AUDIENCE = "layer3-behavior"
-IN_MEMORY = str(Path(__file__).parent / "in_memory.py")
+IN_MEMORY_CLIENT = str(Path(__file__).parent / "in_memory.py")
+HAND_WRITTEN = str(Path(__file__).parent / "hand_written.psql")
+ROUND_TRIP_SECONDS = 0.010
 FILES = ("recent-offer-creators", "recent-closet-adders", "recent-wishlist-adders")
 
 
-def compare(title: str, url: str, as_of: str, runs: int) -> None:
-    """Check that all three make the same files, measure them in turns, and print the table.
+BY_HAND, IN_MEMORY = "psql by hand", "in memory"
+BASES = (IN_MEMORY, BY_HAND)
+
+
+def compare(title: str, databases: Databases, as_of: str, runs: int) -> None:
+    """Check that all make the same files, measure them in turns, and print the table.
 
     Raises `BenchError` if a file differs.
     """
-    with scratch() as snapshot:
-        write_profile(snapshot, url)
-        commands = _commands(snapshot, url, as_of)
+    with scratch() as snapshot, delayed(databases.url, ROUND_TRIP_SECONDS) as far:
+        write_profile(snapshot, {"bench": databases.url, "reader": databases.reader, "far": far})
+        commands = _commands(snapshot, databases.url, as_of)
         rows = _warm_up(commands, snapshot)
         taken = taking_turns(commands, runs, snapshot)
     print(f"\n{title}; {sum(rows):,} rows ({' + '.join(f'{n:,}' for n in rows)}), same in all")
-    print(table(taken))
+    print(table(taken, BASES))
+
+
+def run_on(target: str, snapshot: Path, as_of: str, *options: str) -> list[str]:
+    """The command of a run on one target of the profile in `snapshot`."""
+    project = ["--project-dir", str(ROOT), "--profiles-dir", str(snapshot), "--target", target]
+    fixed = ["--as-of", as_of, "--output-dir", ".", "--json", "-q"]
+    return [AUDIENCES, "run", AUDIENCE, *project, *fixed, *options]
 
 
 def _commands(snapshot: Path, url: str, as_of: str) -> Commands:
@@ -45,11 +59,13 @@ def _commands(snapshot: Path, url: str, as_of: str) -> Commands:
     script = snapshot / "script.psql"
     compiled = measured([AUDIENCES, "compile", AUDIENCE, *project, "--as-of", as_of], ROOT)
     script.write_text(compiled.stdout)
-    run = [AUDIENCES, "run", AUDIENCE, *project, "--as-of", as_of, "--output-dir", "."]
     return {
-        "runner": [*run, "--json", "-q"],
-        "psql": psql(url, "-f", str(script)),
-        "in memory": [sys.executable, IN_MEMORY, url, as_of],
+        RUNNER: run_on("bench", snapshot, as_of),
+        "runner without TEMP": run_on("reader", snapshot, as_of),
+        "runner, server 10 ms away": run_on("far", snapshot, as_of),
+        IN_MEMORY: [sys.executable, IN_MEMORY_CLIENT, url, as_of],
+        BY_HAND: psql(url, "-v", f"as_of={as_of}", "-f", HAND_WRITTEN),
+        "psql, compiled models": psql(url, "-f", str(script)),
     }
 
 

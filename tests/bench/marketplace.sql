@@ -41,15 +41,15 @@ select md5('preference' || email)::uuid, md5('mens_size')::uuid, md5('size' || 8
 insert into inventory_items (user_id, product_variant_id, status, created_at)
 select md5('user' || 1 + floor(random() * :users)::int)::uuid, md5('variant' || 1 + floor(20000 * random() ^ 2)::int)::uuid,
     case when random() < 0.8 then 'OPEN_FOR_TRADE' else 'HAS_NEW_OWNER' end,
-    now() - case when random() < :recent_share then interval '2 days' else interval '365 days' end * random()
+    now() - case when random() < :recent_share then interval '2 days' else interval '1095 days' end * random()
 from generate_series(1, 5 * :users);
 insert into wishlist_items (user_id, product_variant_id, created_at)
 select md5('user' || 1 + floor(random() * :users)::int)::uuid, md5('variant' || 1 + floor(20000 * random() ^ 2)::int)::uuid,
-    now() - case when random() < :recent_share then interval '2 days' else interval '365 days' end * random()
+    now() - case when random() < :recent_share then interval '2 days' else interval '1095 days' end * random()
 from generate_series(1, 5 * :users);
 insert into offers (id, creator_user_id, created_at)
 select md5('offer' || n)::uuid, md5('user' || 1 + floor(random() * :users)::int)::uuid,
-    now() - case when random() < :recent_share then interval '2 days' else interval '365 days' end * random()
+    now() - case when random() < :recent_share then interval '2 days' else interval '1095 days' end * random()
 from generate_series(1, 2 * :users) as given (n);
 insert into offer_items (offer_id, product_variant_id, offer_item_owner)
 select md5('offer' || n)::uuid, md5('variant' || 1 + floor(20000 * random() ^ 2)::int)::uuid, 'CREATOR'

@@ -8,12 +8,16 @@ from statistics import median
 
 from tests.bench.processes import Measured
 
-HEAD = f"{'':<24}{'median s':>9}  {'min..max s':<16}{'peak MB':>8}{'to psql':>9}"
+Taken = Mapping[str, Sequence[Measured]]
+RUNNER = "runner"
 
 
-def table(taken: Mapping[str, Sequence[Measured]]) -> str:
-    """One line for each command, and one for the time that the runner says it took."""
-    return "\n".join([HEAD, *_lines(taken)])
+def table(taken: Taken, bases: Sequence[str]) -> str:
+    """One line for each command, with its ratio to each of the bases; after the runner's a line for
+    its time outside SQL."""
+    ratios = "".join(f"{f'/ {base}':>16}" for base in bases)
+    head = f"{'':<28}{'median s':>9}  {'min..max s':<16}{'peak MB':>8}{ratios}"
+    return "\n".join([head, *_lines(taken, bases)])
 
 
 def seconds_of(runs: Sequence[Measured]) -> list[float]:
@@ -24,20 +28,22 @@ def peak_of(runs: Sequence[Measured]) -> float:
     return max(run.peak_mb for run in runs)
 
 
-def _lines(taken: Mapping[str, Sequence[Measured]]) -> Iterator[str]:
-    base = median(seconds_of(taken["psql"]))
+def _lines(taken: Taken, bases: Sequence[str]) -> Iterator[str]:
+    medians = [median(seconds_of(taken[base])) for base in bases]
     for name, runs in taken.items():
-        yield _line(name, seconds_of(runs), base, f"{peak_of(runs):.1f}")
-        if name == "runner":
-            yield _line("  its own time", [_own_time(run) for run in runs], base, "")
+        seconds = median(seconds_of(runs))
+        ratios = "".join(f"{seconds / base:>16.2f}" for base in medians)
+        yield f"{_head(name, seconds_of(runs))}{peak_of(runs):>8.1f}{ratios}"
+        if name == RUNNER:
+            yield _head("  of it outside SQL", [outside_sql(run) for run in runs])
 
 
-def _line(name: str, seconds: Sequence[float], base: float, peak: str) -> str:
+def _head(name: str, seconds: Sequence[float]) -> str:
     span = f"{min(seconds):.3f}..{max(seconds):.3f}"
-    ratio = median(seconds) / base
-    return f"{name:<24}{median(seconds):>9.3f}  {span:<16}{peak:>8}{ratio:>9.2f}"
+    return f"{name:<28}{median(seconds):>9.3f}  {span:<16}"
 
 
-def _own_time(run: Measured) -> float:
-    """Without starting the interpreter and importing."""
-    return float(json.loads(run.stdout)["executionTimeMs"]) / 1000
+def outside_sql(run: Measured) -> float:
+    """The seconds of a runner's process that no step of the run took."""
+    steps = json.loads(run.stdout)["metadata"]["steps"]
+    return run.seconds - sum(step["executionTimeMs"] for step in steps) / 1000

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -35,27 +36,63 @@ def server(given_url: str | None) -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@dataclass(frozen=True)
+class Databases:
+    """URLs of one database: as its owner, and as a role that may only read."""
+
+    url: str
+    reader: str
+
+
 @contextmanager
-def marketplace(server_url: str, name: str, users: int, recent_share: float) -> Iterator[str]:
-    """The URL of a database with a marketplace, vacuumed and analyzed. One of its name is lost."""
+def marketplace(server_url: str, name: str, users: int, recent_share: float) -> Iterator[Databases]:
+    """A database with a marketplace, vacuumed and analyzed. One of its name is lost."""
     drop = f"drop database if exists {name} with (force)"
     url = urlsplit(server_url)._replace(path=f"/{name}").geturl()
     sizes = ["-v", f"users={users}", "-v", f"recent_share={recent_share}"]
     _psql(server_url, "-c", "set client_min_messages to warning", "-c", drop)
     _psql(server_url, "-c", f"create database {name}")
     try:
-        with phase(f"filling {name}: {users:,} users, {recent_share:.0%} of activity is recent"):
+        with phase(f"filling {name}: {users:,} users, {recent_share:.2%} of activity is recent"):
             _psql(url, "-f", str(SCHEMA))
             _psql(url, *sizes, "-f", str(MARKETPLACE))
-        yield url
+        with _reader(url, name) as reader:
+            yield Databases(url, reader)
     finally:
         _psql(server_url, "-c", drop)
 
 
-def write_profile(folder: Path, url: str) -> None:
-    """A profiles.yml whose only target, `bench`, is this database."""
-    target = {"type": "postgres", "url": url, "settings": {"work_mem": "64MB"}}
-    document = {"bench": {"target": "bench", "outputs": {"bench": target}}}
+@contextmanager
+def _reader(url: str, database: str) -> Iterator[str]:
+    """The URL of a role that may read the tables and make none, not even temporary ones."""
+    role = f"{database}_reader"
+    _psql(
+        url,
+        *("-c", f"create role {role} login password '{role}'"),
+        *("-c", f"revoke temporary on database {database} from public"),
+        *("-c", f"grant select on all tables in schema public to {role}"),
+    )
+    parts = urlsplit(url)
+    _, _, address = parts.netloc.rpartition("@")
+    try:
+        yield parts._replace(netloc=f"{role}:{role}@{address}").geturl()
+    finally:
+        _psql(url, "-c", f"drop owned by {role}", "-c", f"drop role {role}")
+
+
+def index_all(url: str, statements: Iterable[str]) -> None:
+    with phase("making the declared indexes"):
+        for statement in (*statements, "vacuum analyze"):
+            _psql(url, "-c", statement)
+
+
+def write_profile(folder: Path, urls: Mapping[str, str]) -> None:
+    """A profiles.yml with a target for each URL."""
+    targets = {
+        name: {"type": "postgres", "url": url, "settings": {"work_mem": "64MB"}}
+        for name, url in urls.items()
+    }
+    document = {"bench": {"target": next(iter(targets)), "outputs": targets}}
     (folder / "profiles.yml").write_text(yaml.safe_dump(document))
 
 

@@ -68,13 +68,15 @@ def grow(url: str, runs: int) -> None:
     peaks = []
     print()
     with scratch() as snapshot:
-        write_profile(snapshot, url)
+        write_profile(snapshot, {"bench": url})
         _write_project(snapshot)
         for rows in SIZES:
             taken = _measure(snapshot, url, rows, runs)
             peaks.append(peak_of(taken["runner"]))
-            print(f"memory: {rows:,} rows in one file, {runs} runs each\n{table(taken)}\n")
-    print(f"runner's peaks lie within {max(peaks) - min(peaks):.1f} MB")
+            print(
+                f"memory: {rows:,} rows in one file, {runs} runs each\n{table(taken, ['psql'])}\n"
+            )
+    print(f"the runner's peaks lie within {max(peaks) - min(peaks):.1f} MB")
 
 
 def _write_project(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from typer.testing import CliRunner
 from runner.cli.app import app
 from runner.project.load import load_project
 from runner.project.targets import Target
-from runner.tools.unit_tests.mutations import check_mutations, equivalences, mutations
+from runner.tools.unit_tests.mutations import check_mutations, mutations
 from runner.tools.unit_tests.unit_tests import opened_bench
 from tests.support import ROOT, Database, tiny_project
 
@@ -189,13 +190,20 @@ def test_a_model_without_a_case_is_a_gap_unless_others_are_selected(check: Check
     assert "unnoticed  models/people.sql:1:8  `1` to `2`" in out
 
 
-def test_a_comment_explains_a_change_that_means_the_same(check: Check) -> None:
-    model = MODEL.replace(
-        "    n >= 3",
-        "    -- equivalent: `>=` to `>`: nobody has\n    -- exactly three\n"
-        "    -- equivalent: `3` to `4`: nobody has three\n    n >= 3",
+def noted(*changes: str) -> str:
+    """The cases, the first with notes on changes that mean the same."""
+    notes = "".join(f"          - {{{change}}}\n" for change in changes)
+    meta = f"    config:\n      meta:\n        equivalent_changes:\n{notes}"
+    head, model, rest = CASES.partition("    model: numbers\n")
+    return head + model + meta + rest
+
+
+def test_a_note_explains_a_change_that_means_the_same(check: Check) -> None:
+    cases = noted(
+        "line: n >= 3, from: '>=', to: '>', reason: nobody has exactly three",
+        "line: n >= 3, from: '3', to: '4', reason: nobody has three",
     )
-    code, out, _ = check("--select", "numbers", "--json", model=model)
+    code, out, _ = check("--select", "numbers", "--json", cases=cases)
     document = json.loads(out)
     explained = [one for one in document["mutations"] if one["outcome"] == "equivalent"]
     assert code == 0
@@ -206,11 +214,32 @@ def test_a_comment_explains_a_change_that_means_the_same(check: Check) -> None:
     ]
 
 
-def test_a_comment_that_explains_nothing_is_stale(check: Check) -> None:
-    model = MODEL.replace("    n >= 3", "    -- equivalent: `>=` to `>`: so it was\n    n >= 3")
-    code, out, _ = check("--select", "numbers", model=model, cases=CASES + BOUND)
+@pytest.mark.parametrize("line", ["n >= 3", "n >= 30"])
+def test_a_note_that_explains_nothing_is_stale_and_reported_at_its_own_place(
+    check: Check, line: str
+) -> None:
+    cases = noted(f"line: {line}, from: '>=', to: '>', reason: so it was")
+    number = cases[: cases.index("- {line")].count("\n") + 1
+    code, out, _ = check("--select", "numbers", cases=cases + BOUND)
     assert code == 1
-    assert "stale      models/numbers.sql:5:1  `>=` to `>`: a case notices it" in out
+    assert re.search(rf"stale      models/\w+\.yml:{number}:1  `>=` to `>`: a case notices it", out)
+
+
+@pytest.mark.parametrize(
+    ("note", "expected"),
+    [
+        ("line: n >= 3, from: '>=', to: '>'", "reason"),
+        ("line: n >= 3, from: '>=', to: '>', reason: ''", "reason"),
+        ("line: n >= 3, from: '>=', too: '>', reason: x", "too"),
+    ],
+)
+def test_a_note_without_its_parts_is_an_error_in_its_file(
+    check: Check, note: str, expected: str
+) -> None:
+    code, _, error = check("--select", "numbers", cases=noted(note))
+    assert code == 2
+    assert re.search(r"models/\w+\.yml:\d+", error)
+    assert expected in error
 
 
 def test_cases_must_pass_before_anything_is_changed(check: Check) -> None:
@@ -225,16 +254,6 @@ def test_what_the_server_refuses_needs_no_case(check: Check) -> None:
     refused = [one for one in json.loads(out)["mutations"] if one["outcome"] == "refused"]
     assert [(one["from"], one["to"]) for one in refused] == [("n,", "")]
     assert "SELECT DISTINCT ON expressions must match" in refused[0]["reason"]
-
-
-def test_equivalences_are_for_the_next_line_of_sql() -> None:
-    source = (
-        "-- equivalent: `a` to `b`: since\n-- it is so\n\n-- equivalent: `c` to ``, why\nselect 1"
-    )
-    assert [(one.line, one.change, one.reason) for one in equivalences(source)] == [
-        (5, ("a", "b"), "since it is so"),
-        (5, ("c", ""), "why"),
-    ]
 
 
 def test_the_shipped_cases_notice_every_change_that_is_not_explained(

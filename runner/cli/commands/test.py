@@ -180,5 +180,6 @@ def _mutant_lines(mutants: Sequence[Mutant]) -> Iterator[str]:
         elif mutant.outcome == "equivalent":
             yield f"equivalent {mutant.place}  {change}: {mutant.told_by}"
         elif mutant.outcome == "stale":
-            yield f"stale      {mutant.place}  {change}: a case notices it, or it is not made"
+            reason = "a case notices it, or no such change is made of this line"
+            yield f"stale      {mutant.place}  {change}: {reason}"
     yield ", ".join(f"{count} {name}" for name, count in mutant_counts(mutants).items())

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from runner.errors import ConnectionLost, DatabaseError, ProjectError, UsageError
+from runner.errors import ConnectionLost, DatabaseError, Location, ProjectError, UsageError
 from runner.project.nodes import Model, Project
-from runner.project.unit_test import UnitCase
+from runner.project.unit_test import EquivalentChange, UnitCase
 from runner.sql.tokens import Token, tokens
 from runner.tools.unit_tests.unit_tests import Bench, chosen_cases, model_audience
 
@@ -432,17 +432,18 @@ Outcome = Literal["noticed", "refused", "equivalent", "unnoticed", "stale"]
 NOT_SQL = ("42", "0A")
 """Classes of SQLSTATE: no run would get past the server with this, and no case is needed."""
 
-_EQUIVALENT = re.compile(r"\s*-- equivalent: `(.+?)` to `(.*?)`[:,] (.+)")
-_COMMENT = re.compile(r"\s*--\s?(.*)")
-
 
 @dataclass(frozen=True)
 class Equivalence:
-    """What a comment above a line of a model says: this change of the line means the same."""
+    """A note in a case's YAML that a change of its model means the same, and where it stands."""
 
-    line: int
-    change: tuple[str, str]
-    reason: str
+    noted: EquivalentChange
+    location: Location
+
+    def explains(self, model: Model, mutation: Mutation) -> bool:
+        line, _ = mutation.line_and_column(model.source_text)
+        text = model.source_text.splitlines()[line - 1].strip()
+        return (text, mutation.change(model.source_text)) == (self.noted.line, self.noted.change)
 
 
 @dataclass(frozen=True)
@@ -507,21 +508,27 @@ def _check_that_all_pass(bench: Bench, cases: Iterable[UnitCase]) -> None:
 
 
 def _mutants(bench: Bench, model: Model, cases: list[UnitCase]) -> Iterator[Mutant]:
-    explained = {(one.line, one.change): one for one in equivalences(model.source_text)}
-    stale = dict(explained)
+    notes = [note for case in cases for note in equivalences(case)]
+    useful: set[Location] = set()
     for mutation in mutations(model.source_text, _parameter_types(bench.project, model)):
-        key = (mutation.line_and_column(model.source_text)[0], mutation.change(model.source_text))
         told_by = _noticing(bench, model, mutation, cases)
+        explaining = [note for note in notes if note.explains(model, mutation)]
         if told_by is not None:
             yield _mutant(model, mutation, *told_by)
-        elif key in explained:
-            stale.pop(key, None)
-            yield _mutant(model, mutation, "equivalent", explained[key].reason)
+        elif explaining:
+            useful |= {note.location for note in explaining}
+            yield _mutant(model, mutation, "equivalent", explaining[0].noted.reason)
         else:
             yield _mutant(model, mutation, "unnoticed", "")
-    for one in stale.values():
-        # a reason that explains nothing would hide the next change of that line
-        yield Mutant(model.path, one.line, 1, one.change, (), "stale", one.reason)
+    for note in notes:
+        if note.location not in useful:
+            # a reason that explains nothing would hide the next change of that line
+            yield _stale(note)
+
+
+def _stale(note: Equivalence) -> Mutant:
+    path, line = note.location.path, note.location.line or 1
+    return Mutant(path, line, 1, note.noted.change, (), "stale", note.noted.reason)
 
 
 def _noticing(
@@ -565,24 +572,11 @@ def _parameter_types(project: Project, model: Model) -> dict[str, str]:
     return {one.name: one.type for one in audience.parameters} if audience else {}
 
 
-def equivalences(source: str) -> list[Equivalence]:
-    """The comments ``-- equivalent: `this` to `that`: reason``, each for the next line of SQL.
-
-    A reason may go on over further lines of comment.
-    """
-    found: list[Equivalence] = []
-    waiting: list[tuple[tuple[str, str], str]] = []
-    for number, line in enumerate(source.splitlines(), start=1):
-        comment = _COMMENT.fullmatch(line)
-        if one := _EQUIVALENT.fullmatch(line):
-            waiting.append(((one[1], one[2]), one[3]))
-        elif comment and waiting:
-            change, reason = waiting.pop()
-            waiting.append((change, f"{reason} {comment[1]}".strip()))
-        elif waiting and line.strip():
-            found += [Equivalence(number, change, reason) for change, reason in waiting]
-            waiting = []
-    return found
+def equivalences(case: UnitCase) -> Iterator[Equivalence]:
+    """The notes under a case's `config: meta: equivalent_changes:`."""
+    for number, noted in enumerate(case.test.config.meta.equivalent_changes):
+        where = case.location_of("config", "meta", "equivalent_changes", number)
+        yield Equivalence(noted, where)
 
 
 def has_gap(mutants: Sequence[Mutant]) -> bool:
