@@ -27,7 +27,7 @@ WORDS = frozenset(
 """What dbt defines and models, macros and data tests may use; no macro may have such a name."""
 
 
-class TestTag(Extension):
+class GenericTestTag(Extension):
     """`{% test name(model, column_name) %} ... {% endtest %}`: a macro named `test_name`."""
 
     tags = {"test"}
@@ -41,7 +41,7 @@ class TestTag(Extension):
 
 
 _JINJA = Environment(  # noqa: S701  (it only parses)
-    extensions=[TestTag, "jinja2.ext.do"]
+    extensions=[GenericTestTag, "jinja2.ext.do"]
 )
 
 

@@ -9,7 +9,6 @@ __all__ = [
     "compile",
     "data_tests",
     "graph",
-    "jinja",
     "personal",
     "plan",
     "psql_script",

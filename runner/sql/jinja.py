@@ -24,7 +24,7 @@ from jinja2.sandbox import SandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
 from runner.errors import ProjectError
-from runner.project.macros import TestTag
+from runner.project.macros import GenericTestTag
 from runner.project.nodes import Macro
 
 Place = tuple[tuple[str, int], ...]
@@ -354,7 +354,7 @@ class SqlEnvironment(SandboxedEnvironment):
     def __init__(self) -> None:
         super().__init__(
             undefined=StrictUndefined,
-            extensions=[TagPlaces, TestTag, "jinja2.ext.do"],
+            extensions=[TagPlaces, GenericTestTag, "jinja2.ext.do"],
             finalize=_finalized,
             keep_trailing_newline=False,
         )
