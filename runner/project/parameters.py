@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -37,11 +37,13 @@ class Window:
 
 @dataclass(frozen=True)
 class CheckedParameters:
-    """Typed values of all parameters, and the window they make (None if none is declared)."""
+    """Typed values of all parameters, the window they make (None if none is declared), and the
+    defaults that the audience declares."""
 
     values: Values
     as_of: datetime
     window: Window | None
+    defaults: Mapping[str, Value] = field(default_factory=dict)
 
     @property
     def json_values(self) -> dict[str, Any]:
@@ -64,14 +66,16 @@ def check_parameters(
                 fix=did_you_mean(name, known),
             )
     values: Values = {}
+    defaults: Values = {}
     for index, parameter in enumerate(audience.parameters):
         where = project.audience_location(audience, "parameters", index, "default")
         default = _checked(parameter, _as_text(parameter.default), where)
+        defaults[parameter.name] = default
         text = given.get(parameter.name)
         values[parameter.name] = default if text is None else _checked(parameter, text, None)
     window = _window(project, audience, values, as_of)
     _check_rules(project, audience, values, window)
-    return CheckedParameters(values, as_of, window)
+    return CheckedParameters(values, as_of, window, defaults)
 
 
 def _as_text(default: object) -> str:

@@ -315,7 +315,7 @@ def _joined(*parts: Any) -> str:
 
 
 class _Rewritten(NodeTransformer):
-    """The same template, which counts its steps and computes with decimal numbers."""
+    """The same template, which counts its steps."""
 
     def visit_For(self, node: nodes.For) -> nodes.Node:  # noqa: N802
         return self._counted(node)
@@ -331,11 +331,6 @@ class _Rewritten(NodeTransformer):
         self.generic_visit(node)
         return _call("joined", node.nodes, node.lineno)
 
-    def visit_Const(self, node: nodes.Const) -> nodes.Node:  # noqa: N802
-        if not isinstance(node.value, float):
-            return node
-        return _call("decimal", [nodes.Const(repr(node.value))], node.lineno)
-
 
 def _call(name: str, arguments: list[Any], line: int) -> nodes.Call:
     function = nodes.EnvironmentAttribute(name, lineno=line)
@@ -349,7 +344,6 @@ class SqlEnvironment(SandboxedEnvironment):
     intercepted_binops = frozenset({"+", "-", "*", "/", "//", "%", "**"})
     count_step = staticmethod(_count_step)
     joined = staticmethod(_joined)
-    decimal = Decimal
 
     def __init__(self) -> None:
         super().__init__(

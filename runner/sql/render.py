@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any, NoReturn, get_args
 
@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from runner.errors import Location, ProjectError, did_you_mean
 from runner.project.nodes import Macro, Model, Project, Source
-from runner.project.parameters import CheckedParameters, Values
+from runner.project.parameters import CheckedParameters
 from runner.project.properties import Materialized, TestConfig
 from runner.sql.jinja import TextValue, bounded, callable_macro, in_plain_words, template
 from runner.sql.source_map import MappedSql, located
@@ -119,6 +119,9 @@ def _place(
     return Location(holder.path, line, column, holder.source_text)
 
 
+_MISSING = object()
+
+
 class _Returned(Exception):
     """What `return` does in a macro."""
 
@@ -154,8 +157,8 @@ class _Words:
         self._project = project
         self._model = model
         self._relations = relations
-        self._values: Values = parameters.values
-        self._as_of: datetime = parameters.as_of
+        self._parameters = parameters
+        self._as_of = parameters.as_of
         self.reads: Counter[str] = Counter()
         self.sources: dict[tuple[str, str], None] = {}
         self.materialized = model.materialized
@@ -221,14 +224,29 @@ class _Words:
         self.sources[source_name, table] = None
         return self._relations(found)
 
-    def var(self, name: str) -> Any:
-        if name not in self._values:
+    def var(self, name: str, default: Any = _MISSING) -> Any:
+        values = self._parameters.values
+        if name not in values:
+            if default is not _MISSING:
+                return default
             raise ProjectError(
                 f"var: the audience declares no parameter {name!r}",
-                fix=did_you_mean(str(name), self._values),
+                fix=did_you_mean(str(name), values),
             )
-        value = self._values[name]
+        if default is not _MISSING:
+            self._check_default(name, default)
+        value = values[name]
         return TextValue.of_parameter(value) if isinstance(value, str) else value
+
+    def _check_default(self, name: str, default: Any) -> None:
+        """A default that the declared one silently replaced would mislead whoever reads it."""
+        declared = self._parameters.defaults.get(name)
+        if not _is_same(default, declared):
+            raise ProjectError(
+                f"var: the default of {name!r} is {_shown(default)} here, and "
+                f"{'missing' if declared is None else _shown(declared)} in the audience",
+                fix=f"write var('{name}'): the audience's default is used",
+            )
 
     def config(self, **settings: Any) -> str:
         if self._model.is_test:
@@ -243,6 +261,21 @@ class _Words:
             )
         self.materialized = settings.get("materialized", self.materialized)
         return ""
+
+
+def _is_same(default: Any, declared: Any) -> bool:
+    """Whether two values are equal and of one kind: 1 is not true."""
+    if isinstance(default, float):
+        default = Decimal(repr(default))
+    kinds = {
+        "text" if isinstance(value, str) else "boolean" if isinstance(value, bool) else "number"
+        for value in (default, declared)
+    }
+    return len(kinds) == 1 and bool(default == declared)
+
+
+def _shown(value: Any) -> str:
+    return repr(value) if isinstance(value, str) else str(value).lower()
 
 
 def _test_config(settings: dict[str, Any]) -> TestConfig:
