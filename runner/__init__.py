@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from runner.tools.show import Preview, show
     from runner.tools.trace.trace import Answer, trace
     from runner.tools.unit_tests.mutations import Mutant, check_mutations
-    from runner.tools.unit_tests.unit_tests import CaseResult, opened_bench, run_unit_tests
+    from runner.tools.unit_tests.unit_tests import CaseResult, open_case_session, run_unit_tests
 
 __version__ = "0.1.0"
 
@@ -101,7 +101,7 @@ __all__ = [
     "explain",
     "load_project",
     "load_target",
-    "opened_bench",
+    "open_case_session",
     "parse_as_of",
     "psql_script",
     "reach",
@@ -148,7 +148,7 @@ _MODULES = {
     "runner.tools.show": ("Preview", "show"),
     "runner.tools.trace.trace": ("Answer", "trace"),
     "runner.tools.unit_tests.mutations": ("Mutant", "check_mutations"),
-    "runner.tools.unit_tests.unit_tests": ("CaseResult", "opened_bench", "run_unit_tests"),
+    "runner.tools.unit_tests.unit_tests": ("CaseResult", "open_case_session", "run_unit_tests"),
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -42,7 +42,7 @@ def retried(
     wait. Raises the last error.
     """
 
-    def tell(state: RetryCallState) -> None:
+    def report(state: RetryCallState) -> None:
         problem = state.outcome and state.outcome.exception()
         assert isinstance(problem, DatabaseError)
         assert state.next_action is not None
@@ -53,7 +53,7 @@ def retried(
         wait=wait_exponential(FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS)
         + wait_random(0, JITTER_SECONDS),
         stop=stop_after_attempt(ATTEMPTS) | stop_before_delay(deadline.left),
-        before_sleep=tell,
+        before_sleep=report,
         reraise=True,
     )
     return retrying(attempt)

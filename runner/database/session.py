@@ -154,7 +154,7 @@ class Session:
         assert isinstance(driver, psycopg.Connection)
         return driver
 
-    def settle(self, application_name: str | None) -> None:
+    def configure(self, application_name: str | None) -> None:
         """Set what every session of the target sets."""
         settings = self._target.setting_statements()
         if application_name:
@@ -236,7 +236,7 @@ class Session:
 def open_session(
     target: Target, *, deadline: Deadline | None = None, application_name: str | None = None
 ) -> Iterator[Session]:
-    """Connect, settle the session, and close it whatever happens.
+    """Connect, set what every session sets, and close it whatever happens.
 
     Raises `ProfileError` if the target's URL cannot be read, `ConnectionLost` if the server cannot
     be reached or refuses us, `DeadlinePassed` if that takes too long, `DatabaseError` for a
@@ -250,7 +250,7 @@ def open_session(
         with closing(_connected(pool, target, deadline)) as connection:
             session = Session(connection, target, deadline)
             with cut_at(deadline, session.driver):
-                session.settle(application_name)
+                session.configure(application_name)
                 yield session
     finally:
         pool.dispose()

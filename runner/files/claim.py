@@ -36,7 +36,7 @@ ABANDONED_SECONDS = 60
 def sweep(folder: Folder, staging: Folder, audience: str, *, is_alone: bool) -> None:
     """Settle the manifests of the audience's dead runs, then remove what they staged.
 
-    `staging` is the sweeper's own, for what it writes. What cannot be settled is left to a later
+    `staging` is the sweeper's own, for what it writes. What cannot be dealt with is left to a later
     run. `is_alone`: no other run can be claiming its second in the folder meanwhile.
     """
     for run in list(readable_manifests(folder, audience)):

@@ -117,9 +117,9 @@ def _of_run(folder: Folder, run: PastRun) -> Iterator[Finding]:
     name = run.name.manifest
     findings = [Finding(name), *_files(folder, run.document.csv_files)]
     if run.is_unfinished:
-        findings = [Finding(name, "its run died; the audience's next run settles it")]
+        findings = [Finding(name, "its run died; the audience's next run notes that")]
     if any(finding.problem for finding in findings) and not _stands(folder, run):
-        return  # it was settled or cleaned away while we looked
+        return  # its outcome was noted or it was cleaned away while we looked
     yield from findings
 
 

@@ -27,11 +27,11 @@ LONGEST_LINE = 1 << 16
 
 @dataclass
 class Output:
-    """What a command prints: `hide` takes secrets out of a line before `tell` gets it. `last` is
+    """What a command prints: `hide` takes secrets out of a line before `report` gets it. `last` is
     the last line logged."""
 
     hide: Callable[[str], str]
-    tell: Callable[[str], None]
+    report: Callable[[str], None]
     last: str = ""
     _waiting: bytes = b""
 
@@ -55,7 +55,7 @@ class Output:
         plain = "".join(one if one.isprintable() else " " for one in text).strip()
         if plain:
             self.last = plain[:LONGEST_SHOWN]
-            self.tell(self.last)
+            self.report(self.last)
 
 
 def run_child(

@@ -68,7 +68,7 @@ def try_tests(snapshot: Snapshot, tests: list[DataTest]) -> list[DataTestResult]
         if problem.is_transient:
             raise  # the session is lost, or must begin anew
         if len(tests) == 1:
-            return [_judged(tests[0], 0, error=str(problem))]
+            return [_result(tests[0], 0, error=str(problem))]
         return [found for test in tests for found in try_tests(snapshot, [test])]
 
 
@@ -123,7 +123,7 @@ def _wrong_columns(compiled: CompiledAudience, output: Output, actual: Sequence[
     return f"{output.model} has the columns {', '.join(actual)}, not {', '.join(wanted)}"
 
 
-def refuse_failed(compiled: CompiledAudience, results: Iterable[DataTestResult]) -> None:
+def raise_failed(compiled: CompiledAudience, results: Iterable[DataTestResult]) -> None:
     """Raises `DataTestError`, which names all tests that failed, if one of severity error did."""
     failed = [found for found in results if found.status == "error"]
     if failed:
@@ -144,16 +144,18 @@ def evaluate(
 
     Raises `DatabaseError` at the line of the test that the server refuses.
     """
-    return judged(tests, session.rows(count_all(compiled, tests), tests[0].location))
+    return results_of(tests, session.rows(count_all(compiled, tests), tests[0].location))
 
 
-def judged(tests: Sequence[DataTest], counts: Iterable[tuple[object, int]]) -> list[DataTestResult]:
+def results_of(
+    tests: Sequence[DataTest], counts: Iterable[tuple[object, int]]
+) -> list[DataTestResult]:
     """What tests found, given a row for each: its place among them, and the failures."""
     failures = {int(str(place)): count for place, count in counts}
-    return [_judged(test, failures[place]) for place, test in enumerate(tests)]
+    return [_result(test, failures[place]) for place, test in enumerate(tests)]
 
 
-def _judged(test: DataTest, failures: int, *, error: str | None = None) -> DataTestResult:
+def _result(test: DataTest, failures: int, *, error: str | None = None) -> DataTestResult:
     return DataTestResult.at(
         test.location,
         name=test.name,

@@ -38,7 +38,7 @@ FORMER_SESSION_SECONDS = 10
 class Contender:
     """A run that wants to be alone: what others see of it, and how long it waits for them.
 
-    `tell` is called once with who is being waited for.
+    `report` is called once with who is being waited for.
     """
 
     profile: str
@@ -46,7 +46,7 @@ class Contender:
     run_id: str
     deadline: Deadline
     patience: Deadline
-    tell: Callable[[str], None]
+    report: Callable[[str], None]
 
     @property
     def application_name(self) -> str:
@@ -70,7 +70,7 @@ class Contender:
                     fix="wait for it with --wait 5m, or check that process",
                 )
             if not has_waited:
-                self.tell(who)
+                self.report(who)
             has_waited = True
             time.sleep(min(POLL_SECONDS, self.patience.left, self.deadline.left))
         return has_waited

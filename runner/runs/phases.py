@@ -22,12 +22,12 @@ from runner.project.nodes import Project
 from runner.project.secrets import hide
 from runner.project.targets import Target
 from runner.runs import log
-from runner.runs.data_tests import columns_result, judged, refuse_failed
+from runner.runs.data_tests import columns_result, raise_failed, results_of
 from runner.runs.export import Streamed
 from runner.runs.locks import Contender
 from runner.runs.publish import Destination, Publication, destination
 from runner.runs.settings import Settings
-from runner.runs.size_guards import judge, refuse
+from runner.runs.size_guards import check_size, raise_if_held
 from runner.runs.state import RunState
 from runner.runs.steps import OneByOne, Steps, WholeFailed, in_one_statement
 from runner.sql.compile import compile_audience
@@ -99,7 +99,7 @@ def _contender(state: RunState) -> Contender:
         run_id=state.run_id,
         deadline=Deadline(seconds, state.clock + seconds),
         patience=Deadline.after(settings.wait_seconds),
-        tell=log.waiting,
+        report=log.waiting,
     )
 
 
@@ -222,14 +222,14 @@ def _count(state: RunState, steps: Steps, step: Step) -> int:
 
 
 def _test(state: RunState, steps: Steps, step: Step) -> None:
-    _note_tests(state, judged(step.tests, steps.rows(step)))
+    _note_tests(state, results_of(step.tests, steps.rows(step)))
 
 
 def _note_tests(state: RunState, results: list[DataTestResult]) -> None:
     """Note what data tests found. Raises `DataTestError` if one of severity error failed."""
     state.data_tests += results
     log.data_tests_ended(results)
-    refuse_failed(state.compiled, results)
+    raise_failed(state.compiled, results)
 
 
 def _export(
@@ -263,7 +263,7 @@ def _export(
 
 def _judge_size(state: RunState, files: Destination, output: Output, file: CsvFile) -> None:
     history = files.past_runs(state.identity.audience)
-    found = judge(output, file.row_count, state.identity, history)
+    found = check_size(output, file.row_count, state.identity, history)
     state.size_guards.append(found)
     log.size_judged(found, state.settings.accepted_size)
-    refuse(found, state.compiled.output_location(output))
+    raise_if_held(found, state.compiled.output_location(output))

@@ -21,7 +21,7 @@ class SizeGuardError(AudienceError):
     """A file has more or fewer rows than its size guard lets through. It is not published."""
 
 
-def judge(
+def check_size(
     output: Output, rows: int, identity: RunIdentity, history: Iterable[PastRun]
 ) -> SizeGuardResult:
     """Compare a file's rows with its guard and past runs, newest first. No more of them are read
@@ -64,7 +64,7 @@ def what_is_wrong(guard: SizeGuard, rows: int, past: tuple[int, ...]) -> str | N
     )
 
 
-def refuse(found: SizeGuardResult, where: Location) -> None:
+def raise_if_held(found: SizeGuardResult, where: Location) -> None:
     """Raises `SizeGuardError` if the guard stops the file."""
     if found.verdict == "stop":
         raise SizeGuardError(

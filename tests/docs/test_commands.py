@@ -13,7 +13,7 @@ from runner.cli.app import app
 from runner.project.load import load_project
 from runner.project.targets import Target
 from runner.tools.unit_tests.mutations import check_mutations, has_gap
-from runner.tools.unit_tests.unit_tests import opened_bench, run_unit_tests
+from runner.tools.unit_tests.unit_tests import open_case_session, run_unit_tests
 from tests.docs.pages import DOCS, EXAMPLE, blocks, calls, commands, page_name
 from tests.support import ROOT, Database, shipped_project
 
@@ -102,7 +102,7 @@ def test_the_example_makes_its_files(golden: Database, tmp_path: Path) -> None:
 def test_the_examples_unit_tests_pass_and_notice_every_change(bare: Target) -> None:
     project = load_project(EXAMPLE)
     assert [result.status for result in run_unit_tests(project, bare)] == ["pass"]
-    with opened_bench(project, bare) as bench:
+    with open_case_session(project, bare) as bench:
         mutants = check_mutations(bench, ["recently_seen_users"], lambda _: None)
     assert len(mutants) == 22
     assert not has_gap(mutants)

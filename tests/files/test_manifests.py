@@ -263,7 +263,7 @@ def test_the_next_run_withdraws_a_half_published_set(
     run_project(project, database, out)
     (out / "tiny.latest.json").unlink()
     dead = die(out, "20200101T000000", "publishing")
-    assert problems(out) == {dead.name: "its run died; the audience's next run settles it"}
+    assert problems(out) == {dead.name: "its run died; the audience's next run notes that"}
     run_project(project, database, out)
     settled = json.loads(dead.read_text())
     assert (settled["status"], settled["success"], settled["csvFiles"]) == ("died", False, [])

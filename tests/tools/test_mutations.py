@@ -14,7 +14,7 @@ from runner.cli.app import app
 from runner.project.load import load_project
 from runner.project.targets import Target
 from runner.tools.unit_tests.mutations import check_mutations, mutations
-from runner.tools.unit_tests.unit_tests import opened_bench
+from runner.tools.unit_tests.unit_tests import open_case_session
 from tests.support import ROOT, Database, tiny_project
 
 TYPES = {"count": "integer", "strict": "boolean", "name": "text"}
@@ -259,8 +259,8 @@ def test_what_the_server_refuses_needs_no_case(check: Check) -> None:
 def test_the_shipped_cases_notice_every_change_that_is_not_explained(
     bare: Target,
 ) -> None:
-    with opened_bench(load_project(ROOT), bare) as bench:
-        found = check_mutations(bench, [])
+    with open_case_session(load_project(ROOT), bare) as case_session:
+        found = check_mutations(case_session, [])
     gaps = [f"{one.place} {one.change}" for one in found if one.outcome in ("unnoticed", "stale")]
     assert gaps == []
     assert len(found) > 300

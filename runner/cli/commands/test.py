@@ -103,11 +103,14 @@ def _run_unit_tests(request: Request, select: list[str], *, as_json: bool) -> in
 
 def _check_mutations(request: Request, select: list[str], *, as_json: bool) -> int:
     from runner.tools.unit_tests.mutations import check_mutations, has_gap, mutants_json
-    from runner.tools.unit_tests.unit_tests import chosen_cases, opened_bench
+    from runner.tools.unit_tests.unit_tests import chosen_cases, open_case_session
 
     chosen_cases(request.project, select)
-    with request.reach(is_empty=True) as reached, opened_bench(request.project, reached) as bench:
-        mutants = check_mutations(bench, select, print_note)
+    with (
+        request.reach(is_empty=True) as reached,
+        open_case_session(request.project, reached) as case_session,
+    ):
+        mutants = check_mutations(case_session, select, print_note)
     if as_json:
         print_json(mutants_json(mutants))
     else:
@@ -178,7 +181,7 @@ def _mutant_lines(mutants: Sequence[Mutant]) -> Iterator[str]:
             yield f"unnoticed  {mutant.place}  {change}"
             yield from (f"    {line}" for line in mutant.difference)
         elif mutant.outcome == "equivalent":
-            yield f"equivalent {mutant.place}  {change}: {mutant.told_by}"
+            yield f"equivalent {mutant.place}  {change}: {mutant.explanation}"
         elif mutant.outcome == "stale":
             reason = "a case notices it, or no such change is made of this line"
             yield f"stale      {mutant.place}  {change}: {reason}"

@@ -159,12 +159,12 @@ class Page:
     @property
     def summary(self) -> str:
         """How much is on it, in one line."""
-        told = self.catalogue
-        files = sum(len(one.outputs) for one in told.audiences)
+        content = self.catalogue
+        files = sum(len(one.outputs) for one in content.audiences)
         runs = sum(len(one.runs) for one in self.histories)
         kilobytes = len(self.html.encode("utf-8", "replace")) // 1000
         return (
-            f"{len(told.models)} models, {len(told.sources)} source tables, {files} files, "
+            f"{len(content.models)} models, {len(content.sources)} source tables, {files} files, "
             f"{runs} past runs, {kilobytes} kB"
         )
 
@@ -184,13 +184,15 @@ def docs_page(project: Project, manifests: Path, moment: datetime) -> Page:
     SQL is compiled with default parameters as of `moment`. Raises `ProjectError` or
     `ParameterError` for whatever `compile` would refuse.
     """
-    told = catalogue(project, moment)
+    content = catalogue(project, moment)
     histories = tuple(
         _history(audience, _past(manifests, audience.name))
         for audience in project.audiences.values()
     )
-    html = _rendered(told=told, histories=histories, moment=moment, models_hash=project.models_hash)
-    return Page(html, told, histories)
+    html = _rendered(
+        content=content, histories=histories, moment=moment, models_hash=project.models_hash
+    )
+    return Page(html, content, histories)
 
 
 def check_target(path: Path) -> None:
@@ -274,7 +276,7 @@ def _history(audience: Audience, past: History) -> AudienceHistory:
     )
 
 
-def _rendered(**told: object) -> str:
+def _rendered(**content: object) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     folder = Path(__file__).parent
@@ -297,7 +299,7 @@ def _rendered(**told: object) -> str:
     return (
         environment.get_template(TEMPLATE)
         .render(
-            told,
+            content,
             style=_Trusted(style),
             script=_Trusted(script),
             style_hash=_hash(style),

@@ -13,7 +13,7 @@ from runner.errors import ConnectionLost, DatabaseError, Location, ProjectError,
 from runner.project.nodes import Model, Project
 from runner.project.unit_test import EquivalentChange, UnitCase
 from runner.sql.tokens import Token, tokens
-from runner.tools.unit_tests.unit_tests import Bench, chosen_cases, model_audience
+from runner.tools.unit_tests.unit_tests import CaseSession, chosen_cases, model_audience
 
 Span = tuple[int, int]
 
@@ -448,7 +448,7 @@ class Equivalence:
 
 @dataclass(frozen=True)
 class Mutant:
-    """One change of one model and what came of it. `told_by` is a case, or a reason."""
+    """One change of one model and what came of it. `explanation` is a case, or a reason."""
 
     path: Path
     line: int
@@ -456,7 +456,7 @@ class Mutant:
     change: tuple[str, str]
     difference: tuple[str, ...]
     outcome: Outcome
-    told_by: str = ""
+    explanation: str = ""
 
     @property
     def place(self) -> str:
@@ -470,12 +470,14 @@ class Mutant:
             "from": self.change[0],
             "to": self.change[1],
             "outcome": self.outcome,
-            "case" if self.outcome == "noticed" else "reason": self.told_by or None,
+            "case" if self.outcome == "noticed" else "reason": self.explanation or None,
         }
 
 
 def check_mutations(
-    bench: Bench, select: Sequence[str], report: Callable[[str], None] = lambda _line: None
+    case_session: CaseSession,
+    select: Sequence[str],
+    report: Callable[[str], None] = lambda _line: None,
 ) -> list[Mutant]:
     """Change each model, once for each mutation, and run its cases.
 
@@ -483,23 +485,23 @@ def check_mutations(
     line of progress for each. Raises `UsageError` if a case fails as things are,
     `ProjectError` at a case that is wrong.
     """
-    chosen = {case.test.model for case in chosen_cases(bench.project, select)}
+    chosen = {case.test.model for case in chosen_cases(case_session.project, select)}
     found: list[Mutant] = []
-    for name, model in bench.project.models.items():
+    for name, model in case_session.project.models.items():
         if select and name not in chosen:
             continue
-        own = [case for case in bench.project.unit_cases if case.test.model == name]
-        _check_that_all_pass(bench, own)
-        made = list(_mutants(bench, model, own))
+        own = [case for case in case_session.project.unit_cases if case.test.model == name]
+        _check_that_all_pass(case_session, own)
+        made = list(_mutants(case_session, model, own))
         noticed = sum(one.outcome in ("noticed", "refused") for one in made)
         report(f"{name}: {noticed} of {len(made)} changes noticed by {len(own)} cases")
         found += made
     return found
 
 
-def _check_that_all_pass(bench: Bench, cases: Iterable[UnitCase]) -> None:
+def _check_that_all_pass(case_session: CaseSession, cases: Iterable[UnitCase]) -> None:
     for case in cases:
-        if bench.run(case).status != "pass":
+        if case_session.run(case).status != "pass":
             raise UsageError(
                 f"{case.name} does not pass as it is, so it cannot notice a change",
                 where=case.location,
@@ -507,14 +509,14 @@ def _check_that_all_pass(bench: Bench, cases: Iterable[UnitCase]) -> None:
             )
 
 
-def _mutants(bench: Bench, model: Model, cases: list[UnitCase]) -> Iterator[Mutant]:
+def _mutants(case_session: CaseSession, model: Model, cases: list[UnitCase]) -> Iterator[Mutant]:
     notes = [note for case in cases for note in equivalences(case)]
     useful: set[Location] = set()
-    for mutation in mutations(model.source_text, _parameter_types(bench.project, model)):
-        told_by = _noticing(bench, model, mutation, cases)
+    for mutation in mutations(model.source_text, _parameter_types(case_session.project, model)):
+        explanation = _noticing(case_session, model, mutation, cases)
         explaining = [note for note in notes if note.explains(model, mutation)]
-        if told_by is not None:
-            yield _mutant(model, mutation, *told_by)
+        if explanation is not None:
+            yield _mutant(model, mutation, *explanation)
         elif explaining:
             useful |= {note.location for note in explaining}
             yield _mutant(model, mutation, "equivalent", explaining[0].noted.reason)
@@ -532,13 +534,13 @@ def _stale(note: Equivalence) -> Mutant:
 
 
 def _noticing(
-    bench: Bench, model: Model, mutation: Mutation, cases: list[UnitCase]
+    case_session: CaseSession, model: Model, mutation: Mutation, cases: list[UnitCase]
 ) -> tuple[Outcome, str] | None:
     """Which case notices a change first; None if all of them pass."""
     changed = replace(model, source_text=mutation.applied(model.source_text))
     for case in cases:
         try:
-            if bench.differences(case, changed):
+            if case_session.differences(case, changed):
                 return "noticed", case.name
         except ConnectionLost:
             raise
@@ -550,11 +552,11 @@ def _noticing(
     return None
 
 
-def _mutant(model: Model, mutation: Mutation, outcome: Outcome, told_by: str) -> Mutant:
+def _mutant(model: Model, mutation: Mutation, outcome: Outcome, explanation: str) -> Mutant:
     source = model.source_text
     line, column = mutation.line_and_column(source)
     change = mutation.change(source)
-    return Mutant(model.path, line, column, change, _diff(source, mutation), outcome, told_by)
+    return Mutant(model.path, line, column, change, _diff(source, mutation), outcome, explanation)
 
 
 def _diff(source: str, mutation: Mutation) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ import pytest
 if TYPE_CHECKING:
     from runner.project.nodes import Project
     from runner.project.unit_test import UnitCase
-    from runner.tools.unit_tests.unit_tests import Bench, CaseResult
+    from runner.tools.unit_tests.unit_tests import CaseResult, CaseSession
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
@@ -57,7 +57,7 @@ class UnitTestFile(pytest.File):
     """One YAML file: its cases share a session."""
 
     root: Path
-    bench: Bench
+    case_session: CaseSession
 
     def collect(self) -> Iterator[pytest.Collector]:
         from runner.errors import AudienceError
@@ -76,11 +76,13 @@ class UnitTestFile(pytest.File):
     def setup(self) -> None:
         from runner.demo import demo
         from runner.project.targets import load_target
-        from runner.tools.unit_tests.unit_tests import opened_bench
+        from runner.tools.unit_tests.unit_tests import open_case_session
 
         self._stack = ExitStack()
         target = self._stack.enter_context(demo.reach(load_target(self.root, None), is_empty=True))
-        self.bench = self._stack.enter_context(opened_bench(_project(self.root), target))
+        self.case_session = self._stack.enter_context(
+            open_case_session(_project(self.root), target)
+        )
 
     def teardown(self) -> None:
         self._stack.close()
@@ -106,7 +108,7 @@ class CaseItem(pytest.Item):
     def runtest(self) -> None:
         file = self.getparent(UnitTestFile)
         assert file is not None
-        result = file.bench.run(self.case)
+        result = file.case_session.run(self.case)
         if result.status != "pass":
             raise CaseFailed(result)
 

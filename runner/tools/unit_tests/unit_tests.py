@@ -409,7 +409,7 @@ class CaseResult:
 
 
 @dataclass(frozen=True)
-class Bench:
+class CaseSession:
     """Where cases run: one session, and the types that it has reported."""
 
     project: Project
@@ -455,11 +455,11 @@ class Bench:
 
 
 @contextmanager
-def opened_bench(project: Project, target: Target) -> Iterator[Bench]:
+def open_case_session(project: Project, target: Target) -> Iterator[CaseSession]:
     """A session on the target, in which every statement is read-only (the session's default)."""
     now = datetime.now(UTC)
     with open_session(target) as session:
-        yield Bench(project, session, Catalog(project, session, now), now)
+        yield CaseSession(project, session, Catalog(project, session, now), now)
 
 
 def run_unit_tests(
@@ -470,8 +470,8 @@ def run_unit_tests(
     Raises `UsageError` if there is none of that name, `ProjectError` at a case that is wrong.
     """
     cases = chosen_cases(project, select)
-    with opened_bench(project, target) as bench:
-        return [bench.run(case) for case in cases]
+    with open_case_session(project, target) as case_session:
+        return [case_session.run(case) for case in cases]
 
 
 def results_json(results: Sequence[CaseResult]) -> dict[str, Any]:
