@@ -15,6 +15,7 @@ from jinja2.parser import Parser
 
 from runner.errors import Location, ProjectError
 from runner.project.nodes import TEST_PREFIX, Macro, Model, Project
+from runner.project.properties import NamedTest
 from runner.project.yaml import YamlDocument, read_yaml
 
 DBT_PROJECT = "dbt_project.yml"
@@ -39,6 +40,8 @@ class GenericTestTag(Extension):
         macro.body = parser.parse_statements(("name:endtest",), drop_needle=True)
         return macro
 
+
+BUILT_IN_TESTS = frozenset(TEST_PREFIX + kind for kind in NamedTest.model_fields)
 
 _JINJA = Environment(  # noqa: S701  (it only parses)
     extensions=[GenericTestTag, "jinja2.ext.do"]
@@ -74,8 +77,12 @@ def _is_text(node: nodes.Node) -> bool:
 def _macro(path: Path, text: str, node: nodes.Macro) -> Macro:
     names = [argument.name for argument in node.args]
     where = Location(path, node.lineno, text=text)
-    if node.name in WORDS:
-        raise ProjectError(f"{node.name!r} is a word of dbt", where=where, fix="rename the macro")
+    if node.name in WORDS or node.name in BUILT_IN_TESTS:
+        raise ProjectError(
+            f"{described(node.name)} would hide what dbt has by that name",
+            where=where,
+            fix="rename it",
+        )
     used = {name.name for name in node.find_all(nodes.Name)}
     return Macro(
         node.name,
@@ -83,7 +90,7 @@ def _macro(path: Path, text: str, node: nodes.Macro) -> Macro:
         text,
         node.lineno,
         arguments=tuple(names),
-        defaults=frozenset(names[len(names) - len(node.defaults) :]),
+        defaults=tuple(names[len(names) - len(node.defaults) :]),
         takes_more=bool(used & {"kwargs", "varargs"}),
     )
 

@@ -66,7 +66,7 @@ class Macro:
     source_text: str = field(repr=False)
     line: int
     arguments: tuple[str, ...] = ()
-    defaults: frozenset[str] = frozenset()
+    defaults: tuple[str, ...] = ()
     takes_more: bool = False
 
     @property

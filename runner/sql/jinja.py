@@ -7,16 +7,16 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, cast
 
-from jinja2 import Environment, StrictUndefined, Template, nodes
+from jinja2 import Environment, StrictUndefined, Template, Undefined, nodes
 from jinja2.ext import Extension
 from jinja2.lexer import Token, TokenStream
 from jinja2.runtime import Context
@@ -405,6 +405,21 @@ def callable_macro(macro: Macro, names: dict[str, Any]) -> Callable[..., Any]:
     function: Any = context.vars[_ONLY_MACRO]
     function.name = macro.name
     return cast(Callable[..., Any], function)
+
+
+def expression(source: str, names: Mapping[str, Any]) -> Any:
+    """The value of one expression."""
+    value = _ENVIRONMENT.compile_expression(source, undefined_to_none=False)(**names)
+    if isinstance(value, Undefined):
+        str(value)  # which says what is undefined
+    return value
+
+
+def text_of(source: str, names: Mapping[str, Any]) -> RenderedText | TextValue:
+    """The text that a short template makes, whose places are not known."""
+    made: Any = template(Path("argument"), source).render(names)
+    written = replace(made.written, marks=())
+    return TextValue(written.text, written) if written.values else RenderedText.of(written)
 
 
 _WORDS_FOR_TYPES = {

@@ -22,7 +22,15 @@ from runner.errors import Location, ProjectError, did_you_mean
 from runner.project.nodes import Macro, Model, Project, Source
 from runner.project.parameters import CheckedParameters
 from runner.project.properties import Materialized, TestConfig
-from runner.sql.jinja import TextValue, bounded, callable_macro, in_plain_words, template
+from runner.sql.jinja import (
+    TextValue,
+    bounded,
+    callable_macro,
+    expression,
+    in_plain_words,
+    template,
+    text_of,
+)
 from runner.sql.source_map import MappedSql, located
 
 Relations = Callable[[Model | Source], str]
@@ -50,11 +58,44 @@ def render(
     project: Project, model: Model, parameters: CheckedParameters, relations: Relations
 ) -> RenderedModel:
     """One model as SQL. Raises `ProjectError` at the line of the source that is wrong."""
-    words = _Words(project, model, parameters, relations)
+    return _rendered(_Words(project, model, parameters, relations), {})
+
+
+def render_test(
+    project: Project,
+    macro: Macro,
+    arguments: Mapping[str, Any],
+    where: Location,
+    parameters: CheckedParameters,
+    relations: Relations,
+) -> RenderedModel:
+    """A generic data test that is declared at `where`. Jinja in its arguments is rendered, also
+    where they are a bare `ref()`, `source()` or `var()`, as in dbt."""
+    declared = Model(macro.name, where.path, "{{ test() }}", is_test=True)
+    words = _Words(project, declared, parameters, relations)
+
+    def test() -> Any:
+        return words.macro(macro)(**_evaluated(dict(arguments), words))
+
+    try:
+        rendered = _rendered(words, {"test": test})
+    except ProjectError as problem:
+        found = problem.where if isinstance(problem.where, Location) else where
+        problem.where = replace(where, macro=found.macro)
+        raise
+    marks = tuple(
+        mark._replace(location=replace(where, macro=mark.location and mark.location.macro))
+        for mark in rendered.sql.marks
+    )
+    return replace(rendered, sql=replace(rendered.sql, marks=marks))
+
+
+def _rendered(words: _Words, more: Mapping[str, Any]) -> RenderedModel:
+    project, model = words.project, words.model
     try:
         with bounded():
             # not only text: see `SqlEnvironment.concat`
-            made: Any = template(model.path, model.source_text).render(words.context())
+            made: Any = template(model.path, model.source_text).render({**words.context(), **more})
     except ProjectError as problem:
         problem.where = _where(project, model, problem, problem.what)
         raise
@@ -72,6 +113,25 @@ def render(
         words.materialized,
         words.test_config,
     )
+
+
+_BARE_CALL = re.compile(r"\s*(ref|var|source)\s*\(.+\)\s*", re.DOTALL)
+_ONE_EXPRESSION = re.compile(r"\s*\{\{((?:(?!\}\}).)*)\}\}\s*", re.DOTALL)
+
+
+def _evaluated(value: Any, words: _Words) -> Any:
+    """An argument from YAML: one expression keeps the type of its value, other Jinja is text."""
+    if isinstance(value, dict):
+        return {key: _evaluated(below, words) for key, below in value.items()}
+    if isinstance(value, list):
+        return [_evaluated(below, words) for below in value]
+    if not isinstance(value, str):
+        return value
+    if _BARE_CALL.fullmatch(value):
+        return expression(value, words.context())
+    if one := _ONE_EXPRESSION.fullmatch(value):
+        return expression(one[1], words.context())
+    return text_of(value, words.context()) if "{" in value else value
 
 
 def _jinja_error(problem: Exception, where: Location, words: _Words) -> ProjectError:
@@ -154,8 +214,8 @@ class _Words:
     def __init__(
         self, project: Project, model: Model, parameters: CheckedParameters, relations: Relations
     ) -> None:
-        self._project = project
-        self._model = model
+        self.project = project
+        self.model = model
         self._relations = relations
         self._parameters = parameters
         self._as_of = parameters.as_of
@@ -207,16 +267,16 @@ class _Words:
         return call
 
     def ref(self, name: str) -> str:
-        if name not in self._project.models:
-            fix = did_you_mean(str(name), self._project.models)
+        if name not in self.project.models:
+            fix = did_you_mean(str(name), self.project.models)
             raise ProjectError(f"ref: there is no model {name!r}", fix=fix)
         self.reads[name] += 1
-        return self._relations(self._project.models[name])
+        return self._relations(self.project.models[name])
 
     def source(self, source_name: str, table: str) -> str:
-        found = self._project.sources.get((source_name, table))
+        found = self.project.sources.get((source_name, table))
         if found is None:
-            declared = [".".join(key) for key in self._project.sources]
+            declared = [".".join(key) for key in self.project.sources]
             raise ProjectError(
                 f"source: there is no source table {source_name}.{table}",
                 fix=did_you_mean(f"{source_name}.{table}", declared),
@@ -249,7 +309,7 @@ class _Words:
             )
 
     def config(self, **settings: Any) -> str:
-        if self._model.is_test:
+        if self.model.is_test:
             self.test_config = _test_config(settings)
             return ""
         unknown = set(settings) - {"materialized", "tags", "meta"}

@@ -229,7 +229,7 @@ def test_a_macro_inside_a_model_that_calls_itself_is_one_clear_line(tmp_path: Pa
         ),
         (
             {"macros/a.sql": "{% macro ref(name) %}{% endmacro %}"},
-            "macros/a.sql:1: 'ref' is a word of dbt; rename the macro",
+            "macros/a.sql:1: macro ref would hide what dbt has by that name; rename it",
         ),
         (
             {"macros/a.sql": "A remark.\n{% set x = 1 %}\n" + IS_BLANK},
