@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 EXIT_DONE = 0
@@ -25,21 +25,42 @@ EXCERPT_LINES = 3
 class Location:
     """A place in one of the project's files: path as the user knows it, line and column from 1.
 
-    `text` is what the file held when it was read, so that the place can be shown.
+    `text` is what the file held when it was read, so that the place can be shown. If a macro is
+    called here, `macro` is the place in the macro's own file.
     """
 
     path: Path
     line: int | None = None
     column: int | None = None
     text: str | None = field(default=None, repr=False, compare=False)
+    macro: Location | None = None
+
+    @classmethod
+    def at_offset(cls, path: Path, text: str, offset: int) -> Location:
+        """The place of a character of a file's text, from 0."""
+        start = text.rfind("\n", 0, offset) + 1
+        return cls(path, text.count("\n", 0, offset) + 1, offset - start + 1, text)
+
+    def moved(self, columns: int) -> Location:
+        """So many columns further to the right, in the macro if there is one."""
+        if self.macro is not None:
+            return replace(self, macro=self.macro.moved(columns))
+        return replace(self, column=self.column + columns) if self.column else self
 
     def __str__(self) -> str:
         numbers = [str(number) for number in (self.line, self.column) if number is not None]
-        return ":".join([str(self.path), *numbers])
+        place = ":".join([str(self.path), *numbers])
+        return f"{place} (in the macro at {self.macro})" if self.macro else place
 
     def excerpt(self) -> str | None:
         """Three lines of the file around the place, a caret below it (or below the line's start if
-        no column is known); None if there is no line."""
+        no column is known), then those of the macro; None if there is no line."""
+        own = self._own_excerpt()
+        if own is None or self.macro is None:
+            return own
+        return "\n".join([own, f"{self.macro.path}:", self.macro.excerpt() or ""])
+
+    def _own_excerpt(self) -> str | None:
         if self.text is None or self.line is None:
             return None
         lines = self.text.split("\n")

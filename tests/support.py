@@ -210,8 +210,9 @@ def tiny_project(
 
 
 def shipped_project(folder: Path) -> Path:
-    """A copy of the shipped models, to change."""
-    shutil.copytree(ROOT / "models", folder / "models")
+    """A copy of the shipped models and macros, to change."""
+    for name in ("models", "macros"):
+        shutil.copytree(ROOT / name, folder / name)
     return folder
 
 

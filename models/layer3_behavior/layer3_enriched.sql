@@ -42,8 +42,8 @@ select
     not {{ var('require_complete_profile') }}
     or (
         -- blanks are no name: the push would read "Hey ,"
-        btrim(coalesce(profiles.first_name, ''), E' \t\r\n') <> ''
-        and btrim(coalesce(profiles.preferred_size, ''), E' \t\r\n') <> ''
+        {{ is_not_blank('profiles.first_name') }}
+        and {{ is_not_blank('profiles.preferred_size') }}
     ) as keep_profile
 from prioritized
 inner join profiles on prioritized.user_id = profiles.user_id

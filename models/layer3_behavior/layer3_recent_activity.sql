@@ -78,9 +78,4 @@ select
     actions.created_at
 from actions
 inner join users on actions.user_id = users.user_id
--- The window is half-open: an action on its start counts, one on its end does not.
-where
-    actions.created_at >= '{{ run_started_at }}'::timestamptz
-    - interval '1 hour' * ({{ var('lookback_hours') }} - {{ var('cooling_hours') }})
-    and actions.created_at < '{{ run_started_at }}'::timestamptz
-    - interval '1 hour' * {{ var('cooling_hours') }}
+where {{ in_layer3_window('actions.created_at') }}

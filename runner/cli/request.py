@@ -31,9 +31,15 @@ class Request:
 
     @cached_property
     def project(self) -> Project:
+        """Whoever works on it is told of macros that nothing uses; a run goes on without a word."""
+        from runner.cli.console import print_note
         from runner.project.load import load_project
+        from runner.project.macros import described, unused_macros
 
-        return load_project(self.project_dir)
+        project = load_project(self.project_dir)
+        for macro in unused_macros(project):
+            print_note(f"warning: {macro.location}: {described(macro.name)} is not used")
+        return project
 
     @cached_property
     def target(self) -> Target:

@@ -8,6 +8,7 @@ __all__ = [
     "audience",
     "json_schema",
     "load",
+    "macros",
     "nodes",
     "parameters",
     "properties",

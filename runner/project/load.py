@@ -9,10 +9,29 @@ from pathlib import Path
 
 from runner.errors import Location, ProjectError, did_you_mean
 from runner.project.audience import IDENTIFIER, Audience, KeySource, Output
-from runner.project.nodes import MODELS_FOLDER, SINGULAR_TESTS_FOLDER, Model, Project, Source, files
+from runner.project.macros import (
+    check_distinct,
+    macro_folders,
+    macros_of,
+    package_name,
+    read_dbt_project,
+)
+from runner.project.nodes import (
+    GENERIC_TESTS_FOLDER,
+    MODELS_FOLDER,
+    SINGULAR_TESTS_FOLDER,
+    TEST_PREFIX,
+    Macro,
+    Model,
+    Project,
+    Source,
+    files,
+)
 from runner.project.properties import (
+    CustomTest,
     IndexDeclaration,
     ModelProperties,
+    NamedTest,
     Properties,
     SourceDefinition,
     SourceTable,
@@ -97,6 +116,7 @@ def load_project(project_dir: Path) -> Project:
     )
     parts = [(document, validated(document, Properties, ProjectError)) for document in documents]
     models, sources = _models(project_dir, folder, parts), _sources(parts)
+    dbt_project = read_dbt_project(project_dir)
     project = Project(
         root=project_dir,
         models=models,
@@ -104,7 +124,10 @@ def load_project(project_dir: Path) -> Project:
         sources=sources,
         audiences=_audiences(parts),
         documents=documents,
+        macros=_macros(project_dir, macro_folders(dbt_project)),
+        package=package_name(dbt_project),
     )
+    _check_data_tests(project, parts)
     for audience in project.audiences.values():
         _check_audience(project, audience)
     return project
@@ -157,6 +180,16 @@ def _singular_tests(root: Path, models: dict[str, Model]) -> dict[str, Model]:
     return tests
 
 
+def _macros(root: Path, folders: list[str]) -> dict[str, Macro]:
+    """Every macro and generic data test, by name."""
+    found: dict[Path, list[Macro]] = {}
+    for folder in (*folders, GENERIC_TESTS_FOLDER):
+        for file in files(root / folder, ".sql"):
+            path = file.relative_to(root)
+            found[path] = list(macros_of(path, _read_text(file, path)))
+    return check_distinct([macro for macros in found.values() for macro in macros])
+
+
 def _described(parts: Parts) -> dict[str, tuple[ModelProperties, Location]]:
     found: dict[str, tuple[ModelProperties, Location]] = {}
     for document, properties in parts:
@@ -183,6 +216,66 @@ def _read_text(file: Path, path: Path) -> str:
     if any(character in text for character in "\0\x01\x02"):
         raise ProjectError("contains control characters", where=Location(path), fix="remove them")
     return text
+
+
+def _check_data_tests(project: Project, parts: Parts) -> None:
+    """Every kind of data test is there, at a place where it can run, with arguments it takes."""
+    for document, properties in parts:
+        for index, model in enumerate(properties.models):
+            at: Loc = ("models", index)
+            for number, test in enumerate(model.data_tests):
+                below = (*at, "data_tests", number)
+                _check_data_test(project, test, document, below, is_of_column=False)
+            for place, column in enumerate(model.columns):
+                for number, test in enumerate(column.data_tests):
+                    below = (*at, "columns", place, "data_tests", number)
+                    _check_data_test(project, test, document, below, is_of_column=True)
+
+
+def _check_data_test(
+    project: Project, test: NamedTest, document: YamlDocument, at: Loc, *, is_of_column: bool
+) -> None:
+    if not isinstance(test.body, CustomTest):
+        if not is_of_column:
+            raise ProjectError(
+                f"{test.kind} is a data test of a column",
+                where=document.location(at),
+                fix="put it under data_tests of the column",
+            )
+        return
+    macro = project.macros.get(TEST_PREFIX + test.kind)
+    if macro is None:
+        kinds = [name.removeprefix(TEST_PREFIX) for name in project.macros if _is_test(name)]
+        raise ProjectError(
+            f"there is no data test {test.kind!r}",
+            where=document.location(at),
+            fix=did_you_mean(test.kind, [*NamedTest.model_fields, *kinds]),
+        )
+    itself = ("model", "column_name") if is_of_column else ("model",)
+    given = [*itself, *test.body.arguments]
+    unknown = next((name for name in given if name not in macro.arguments), None)
+    missing = next(
+        (name for name in macro.arguments if name not in (*given, *macro.defaults)), None
+    )
+    what, fix = None, None
+    if unknown and not macro.takes_more:
+        what = f"takes no argument {unknown!r}"
+        fix = did_you_mean(unknown, set(macro.arguments) - set(itself))
+    elif missing:
+        what, fix = f"lacks its argument {missing!r}", f"add it: arguments: {{{missing}: ...}}"
+    if "column_name" in (unknown, missing):
+        fix = f"put it under data_tests of {'the model' if is_of_column else 'a column'}"
+    if what:
+        raise ProjectError(
+            f"data test {test.kind} {what}",
+            where=document.location((*at, test.kind, "arguments", unknown or "")),
+            looked_at=f"it is defined at {macro.location}",
+            fix=fix,
+        )
+
+
+def _is_test(macro: str) -> bool:
+    return macro.startswith(TEST_PREFIX)
 
 
 def _sources(parts: Parts) -> dict[tuple[str, str], Source]:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 MODELS_FOLDER = "models"
 SINGULAR_TESTS_FOLDER = "tests/data_tests"
 """Outside of models, where dbt would take each of them for a model (its `test-paths`)."""
+GENERIC_TESTS_FOLDER = "tests/generic"
+TEST_PREFIX = "test_"
+"""What dbt puts before the name of a generic data test: it is a macro like others."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +40,6 @@ class Model:
     def location(self) -> Location:
         return Location(self.path)
 
-    def location_at(self, offset: int) -> Location:
-        """The place of a character of the source, from 0."""
-        start = self.source_text.rfind("\n", 0, offset) + 1
-        line = self.source_text.count("\n", 0, offset) + 1
-        return Location(self.path, line, offset - start + 1, self.source_text)
-
     @property
     def temp_relation(self) -> str:
         return f"pg_temp.{self.name}"
@@ -54,6 +51,27 @@ class Model:
     @property
     def materialized(self) -> str | None:
         return self.properties.config.materialized if self.properties else None
+
+
+@dataclass(frozen=True)
+class Macro:
+    """One `{% macro %}`, or one `{% test %}`, whose name then begins with `test_`.
+
+    `defaults` are the arguments that need not be given. `takes_more`: it reads `kwargs` or
+    `varargs`.
+    """
+
+    name: str
+    path: Path
+    source_text: str = field(repr=False)
+    line: int
+    arguments: tuple[str, ...] = ()
+    defaults: tuple[str, ...] = ()
+    takes_more: bool = False
+
+    @property
+    def location(self) -> Location:
+        return Location(self.path, self.line, text=self.source_text)
 
 
 @dataclass(frozen=True)
@@ -83,6 +101,9 @@ class Project:
     audiences: dict[str, Audience]
     documents: tuple[YamlDocument, ...] = field(repr=False)
     singular_tests: dict[str, Model] = field(default_factory=dict)
+    macros: dict[str, Macro] = field(default_factory=dict)
+    package: str | None = None
+    """The project's name in dbt, if there is a dbt_project.yml."""
 
     def audience(self, name: str) -> Audience:
         """The audience of that name or alias. Raises `UsageError` with the closest names."""
@@ -131,7 +152,9 @@ class Project:
         """sha256 over path and content of every file that decides what a run does."""
         digest = hashlib.sha256()
         found = files(self.root / MODELS_FOLDER, ".sql", ".yml", ".yaml")
-        for path in found + files(self.root / SINGULAR_TESTS_FOLDER, ".sql"):
+        found += files(self.root / SINGULAR_TESTS_FOLDER, ".sql")
+        found += sorted({self.root / macro.path for macro in self.macros.values()})
+        for path in found:
             digest.update(os.fsencode(path.relative_to(self.root).as_posix()) + b"\0")
             digest.update(path.read_bytes() + b"\0")
         return digest.hexdigest()

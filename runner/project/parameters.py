@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -65,11 +65,13 @@ class Window:
 
 @dataclass(frozen=True)
 class CheckedParameters:
-    """Typed values of all parameters, and the window they make (None if none is declared)."""
+    """Typed values of all parameters, the window they make (None if none is declared), and the
+    defaults that the audience declares."""
 
     values: Values
     as_of: datetime
     window: Window | None
+    defaults: Mapping[str, Value] = field(default_factory=dict)
 
     @property
     def json_values(self) -> dict[str, Any]:
@@ -101,17 +103,20 @@ def check_parameters(
                 fix=did_you_mean(name, known),
             )
     values: Values = {}
+    defaults: Values = {}
     for index, parameter in enumerate(audience.parameters):
         key = "example" if parameter.is_required else "default"
         where = project.audience_location(audience, "parameters", index, key)
         declared = _checked(parameter, as_text(getattr(parameter, key)), where)
+        if not parameter.is_required:
+            defaults[parameter.name] = declared
         text = given.get(parameter.name)
         values[parameter.name] = declared if text is None else _checked(parameter, text, None)
     if not with_examples:
         _check_required(audience, given)
     window = _window(project, audience, values, as_of)
     _check_rules(project, audience, values, window)
-    return CheckedParameters(values, as_of, window)
+    return CheckedParameters(values, as_of, window, defaults)
 
 
 def _check_required(audience: Audience, given: Mapping[str, str]) -> None:

@@ -5,9 +5,18 @@ audiences beside them. These frozen classes are both the file format and the val
 from __future__ import annotations
 
 import re
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, GetJsonSchemaHandler, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import CoreSchema
 
 from runner.project.audience import IDENTIFIER, Audience
@@ -25,25 +34,48 @@ class NodeConfig(StrictModel):
     meta: dict[str, Any] = {}
 
 
-_CONDITION = re.compile(r"\s*(=|==|!=|<>|<|<=|>|>=)\s*(\d+)\s*")
+_COMPARISON = re.compile(r"\s*(=|==|!=|<>|<|<=|>|>=)\s*(\d+)\s*")
+_BETWEEN = re.compile(r"\s*between\s+(\d+)\s+and\s+(\d+)\s*", re.IGNORECASE)
+
+
+def _lower(given: Any) -> Any:
+    return given.lower() if isinstance(given, str) else given
 
 
 class TestConfig(StrictModel):
-    """`config:` of a data test, in dbt's words. Conditions compare the number of failures."""
+    """`config:` of a data test, in dbt's words. Conditions compare the number of failures, of which
+    `limit` counts so many at most."""
 
-    severity: Literal["warn", "error"] = "error"
+    severity: Annotated[
+        Literal["warn", "error"],
+        BeforeValidator(_lower),
+        WithJsonSchema({"type": "string", "pattern": "^([Ww][Aa][Rr][Nn]|[Ee][Rr][Rr][Oo][Rr])$"}),
+    ] = "error"
     where: str | None = None
+    limit: int | None = Field(default=None, ge=1)
     error_if: str = "!= 0"
     warn_if: str = "!= 0"
+    enabled: bool = True
     tags: list[str] = []
     meta: dict[str, Any] = {}
 
     @field_validator("error_if", "warn_if")
     @classmethod
     def _is_a_condition(cls, condition: str) -> str:
-        if not _CONDITION.fullmatch(condition):
-            raise ValueError(f"{condition!r} is not a condition such as '!= 0' or '> 10'")
+        if not (_COMPARISON.fullmatch(condition) or _BETWEEN.fullmatch(condition)):
+            raise ValueError(
+                f"{condition!r} is not a condition such as '!= 0', '> 10' or 'between 1 and 5'"
+            )
         return condition
+
+    @property
+    def is_strict(self) -> bool:
+        """Whether no failure at all is passed over."""
+        return self == TestConfig(tags=self.tags, meta=self.meta)
+
+    def overridden_by(self, other: TestConfig) -> TestConfig:
+        """The same, but for what the other one sets."""
+        return self.model_copy(update={key: getattr(other, key) for key in other.model_fields_set})
 
     def status(self, failures: int) -> Literal["pass", "warn", "error"]:
         """dbt's verdict: error_if counts only under severity error, then warn_if."""
@@ -53,7 +85,9 @@ class TestConfig(StrictModel):
 
 
 def _holds(condition: str, failures: int) -> bool:
-    match = _CONDITION.fullmatch(condition)
+    if between := _BETWEEN.fullmatch(condition):
+        return int(between[1]) <= failures <= int(between[2])
+    match = _COMPARISON.fullmatch(condition)
     assert match is not None, "conditions are checked when they are read"
     sign, number = match[1], int(match[2])
     return {
@@ -69,11 +103,44 @@ def _holds(condition: str, failures: int) -> bool:
 
 
 class PlainTest(StrictModel):
-    """The config that every data test may have; `name` replaces the generated name."""
+    """The config that every data test may have; `name` replaces the generated name.
+
+    Its settings and arguments may also stand beside each other, as in dbt before 1.10.5.
+    """
 
     name: str | None = Field(default=None, pattern=r"^[a-z_][a-z0-9_]{0,199}$")
     description: str = ""
     config: TestConfig = TestConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _sorted(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        made = {key: value for key, value in given.items() if cls._owner(key) is None}
+        for key, value in given.items():
+            owner = cls._owner(key)
+            below = made.get(owner, {}) if owner else None
+            if isinstance(below, dict):
+                if key in below:
+                    raise ValueError(f"{key!r} is here twice, once in {owner}: keep one")
+                made[str(owner)] = {**below, key: value}
+        return made
+
+    @classmethod
+    def _owner(cls, key: str) -> str | None:
+        """The mapping that a key belongs into if it is not one of a data test itself."""
+        if key in cls.model_fields:
+            return None
+        if key in TestConfig.model_fields:
+            return "config"
+        return cls._owner_of_argument(key)
+
+    @classmethod
+    def _owner_of_argument(cls, key: str) -> str | None:
+        arguments = cls.model_fields.get("arguments")
+        known = getattr(arguments.annotation, "model_fields", {}) if arguments else {}
+        return "arguments" if key in known else None
 
 
 class AcceptedValuesArguments(StrictModel):
@@ -96,21 +163,40 @@ class RelationshipsTest(PlainTest):
     arguments: RelationshipsArguments
 
 
+class CustomTest(PlainTest):
+    """A generic test of the project, with the arguments of its macro but `model` and
+    `column_name`."""
+
+    arguments: dict[str, Any] = {}
+
+    @classmethod
+    def _owner_of_argument(cls, _key: str) -> str | None:
+        return "arguments"
+
+
 class NamedTest(StrictModel):
-    """A data test with arguments or a config of its own: exactly one of the four kinds."""
+    """A data test with arguments or a config of its own: one of dbt's four kinds, or a generic test
+    of the project."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, CustomTest]
 
     @classmethod
     def __get_pydantic_json_schema__(
         cls, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
         made = handler.resolve_ref_schema(handler(schema))
-        bare = {"enum": list(cls.model_fields)}
+        bare = {"type": "string", "examples": list(cls.model_fields)}
         return {"anyOf": [bare, {**made, "minProperties": 1, "maxProperties": 1}]}
 
     @model_validator(mode="before")
     @classmethod
     def _named_bare(cls, given: Any) -> Any:
-        return {given: {}} if isinstance(given, str) else given
+        if isinstance(given, str):
+            return {given: {}}
+        if isinstance(given, dict):
+            return {kind: {} if body is None else body for kind, body in given.items()}
+        return given
 
     unique: PlainTest | None = None
     not_null: PlainTest | None = None
@@ -144,13 +230,12 @@ class ColumnConfig(StrictModel):
     meta: ColumnMeta = ColumnMeta()
 
 
-class Column(StrictModel):
+class SourceColumn(StrictModel):
     name: str
     description: str = ""
     data_type: str | None = None
     quote: bool = False
     config: ColumnConfig = ColumnConfig()
-    data_tests: list[NamedTest] = []
 
     @property
     def identifier(self) -> str:
@@ -158,7 +243,11 @@ class Column(StrictModel):
         return self.name if self.quote else self.name.lower()
 
 
-def _personal(columns: list[Column]) -> frozenset[str]:
+class Column(SourceColumn):
+    data_tests: list[NamedTest] = []
+
+
+def _personal(columns: Sequence[SourceColumn]) -> frozenset[str]:
     return frozenset(column.identifier for column in columns if column.config.meta.personal)
 
 
@@ -181,7 +270,7 @@ class SourceTable(StrictModel):
     name: str
     description: str = ""
     config: SourceConfig = SourceConfig()
-    columns: list[Column] = Field(min_length=1)
+    columns: list[SourceColumn] = Field(min_length=1)
 
     @property
     def personal(self) -> frozenset[str]:
@@ -204,6 +293,8 @@ class ModelProperties(StrictModel):
     description: str = Field(min_length=1)
     config: NodeConfig = NodeConfig()
     columns: list[Column] = []
+    data_tests: list[NamedTest] = []
+    """Generic tests of the project that look at whole rows."""
 
     @property
     def personal(self) -> frozenset[str]:

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 from runner.errors import Location, ProjectError, UsageError, did_you_mean
 from runner.project.audience import Output
-from runner.project.nodes import Model, literal, quoted
+from runner.project.macros import refs_of
+from runner.project.nodes import TEST_PREFIX, Model, literal, quoted
 from runner.project.properties import (
     AcceptedValuesTest,
     Column,
+    CustomTest,
     NamedTest,
     RelationshipsTest,
     TestConfig,
 )
+from runner.project.yaml import Loc
 from runner.sql.check import check_condition, check_select
 from runner.sql.compile import CompiledAudience, inlined
-from runner.sql.render import RenderedModel, render
+from runner.sql.render import RenderedModel, render, render_test
 from runner.sql.source_map import MappedSql, joined, written_at
 
 Failing = Callable[[MappedSql], MappedSql]
@@ -89,6 +94,19 @@ def orphans(
     )
 
 
+def custom(test: MappedSql, rows: MappedSql) -> MappedSql:
+    """A generic test of the project, which reads `TESTED`."""
+    return joined(f"with {TESTED} as (\n", rows, "\n)\nselect * from (\n", test, "\n) as failing")
+
+
+TESTED = "__tested__"
+"""What the argument `model` of a generic test is."""
+
+
+def limited(failing: Failing, most: int) -> Failing:
+    return lambda rows: joined("select * from (", failing(rows), f"\n) as failing limit {most}")
+
+
 def narrowed(failing: Failing, condition: MappedSql) -> Failing:
     return lambda rows: failing(
         joined("select * from (", rows, ") as given where (", condition, "\n)")
@@ -110,9 +128,6 @@ def in_more_than_one(compiled: CompiledAudience, outputs: Iterable[Output]) -> M
     )
 
 
-_REF = re.compile(r"\{\{-?\s*ref\(\s*['\"](\w+)['\"]\s*\)")
-
-
 @dataclass(frozen=True)
 class DataTest:
     """One test. `reads` are its models, the tested one first; `types` fail with it.
@@ -132,11 +147,12 @@ class DataTest:
     failing: Failing = field(repr=False)
     aggregate: MappedSql | None = field(default=None, repr=False)
     sources: tuple[tuple[str, str], ...] = ()
+    is_query: bool = False
 
     @property
     def tested(self) -> str | None:
         """The model whose rows it looks at; None for a query of its own over several."""
-        return self.reads[0] if self.column is not None else None
+        return None if self.is_query else self.reads[0]
 
 
 def tests_of(compiled: CompiledAudience) -> tuple[DataTest, ...]:
@@ -212,6 +228,7 @@ def across_files(compiled: CompiledAudience, outputs: Sequence[Output]) -> DataT
         types=frozenset(output.audience_type for output in outputs),
         in_runs=True,
         failing=partial(_as_it_is, rows),
+        is_query=True,
     )
 
 
@@ -268,25 +285,35 @@ def _counted_at_once(aggregates: Mapping[int, MappedSql], rows: MappedSql) -> Ma
 def _declared(compiled: CompiledAudience) -> Iterator[DataTest]:
     for name in compiled.graph.models:
         properties = compiled.project.models[name].properties
-        for index, column in enumerate(properties.columns if properties else ()):
-            for number, test in enumerate(column.data_tests):
-                at = ("columns", index, "data_tests", number)
-                where = compiled.project.properties_location(name, *at)
-                yield _generic(compiled, name, column, test, where)
+        if properties is None:
+            continue
+        places: list[tuple[Column | None, Loc, list[NamedTest]]] = [
+            (column, ("columns", index), column.data_tests)
+            for index, column in enumerate(properties.columns)
+        ]
+        for column, at, tests in [*places, (None, (), properties.data_tests)]:
+            for number, test in enumerate(tests):
+                where = compiled.project.properties_location(name, *at, "data_tests", number)
+                found = _generic(compiled, name, column, test, where)
+                if found.config.enabled:
+                    yield found
 
 
 def _generic(
-    compiled: CompiledAudience, model: str, column: Column, test: NamedTest, where: Location
+    compiled: CompiledAudience, model: str, column: Column | None, test: NamedTest, where: Location
 ) -> DataTest:
     body = test.body
-    reads = [model]
-    sources: tuple[tuple[str, str], ...] = ()
+    config = body.config
     aggregate = None
-    if isinstance(body, RelationshipsTest):
-        parent = _parent(compiled, body.arguments.to, where)
-        reads += parent.refs
-        sources = tuple(parent.sources)
-        failing: Failing = partial(orphans, column, body, _parent_rows(compiled, parent), where)
+    rendered: RenderedModel | None = None
+    if column is None or isinstance(body, CustomTest):
+        rendered = _custom_test(compiled, column, test, where)
+        config = rendered.test_config.overridden_by(config)
+        query = compiled.query(rendered.model, rendered.sql, rendered.refs)
+        failing: Failing = partial(custom, query)
+    elif isinstance(body, RelationshipsTest):
+        rendered = _parent(compiled, body.arguments.to, where)
+        failing = partial(orphans, column, body, _parent_rows(compiled, rendered), where)
     elif isinstance(body, AcceptedValuesTest):
         failing = partial(not_accepted, column, body, where)
         aggregate = count_not_accepted(column, body, where)
@@ -295,21 +322,65 @@ def _generic(
     else:
         failing = partial(missing, column.identifier, where)
         aggregate = count_missing(column.identifier, where)
-    if body.config.where is not None:
+    if config.where is not None:
         aggregate = None
-        failing = narrowed(failing, _condition(compiled, body.config.where, where))
+        failing = narrowed(failing, _condition(compiled, config.where, where))
+    if config.limit is not None:
+        aggregate = None
+        failing = limited(failing, config.limit)
     return DataTest(
-        name=body.name or f"{test.kind}_{model}_{column.name.lower()}",
-        reads=tuple(reads),
-        column=column.identifier,
-        config=body.config,
+        name=body.name or _generated_name(model, column, test),
+        reads=(model, *(rendered.refs if rendered else ())),
+        column=column.identifier if column else None,
+        config=config,
         location=where,
         types=_types_of(compiled, [model]),
         in_runs=model in compiled.graph.tables,
         failing=failing,
         aggregate=aggregate,
-        sources=sources,
+        sources=tuple(rendered.sources) if rendered else (),
     )
+
+
+def _custom_test(
+    compiled: CompiledAudience, column: Column | None, test: NamedTest, where: Location
+) -> RenderedModel:
+    """The select of a generic test of the project, which reads its rows from `TESTED`."""
+    assert isinstance(test.body, CustomTest)
+    given: dict[str, Any] = {**test.body.arguments, "model": TESTED}
+    if column is not None:
+        given["column_name"] = quoted(column.name) if column.quote else column.name
+    macro = compiled.project.macros[TEST_PREFIX + test.kind]
+    rendered = render_test(
+        compiled.project, macro, given, where, compiled.parameters, compiled.relation
+    )
+    _check_reads(compiled, rendered.refs, where)
+    check_select(rendered)
+    return rendered
+
+
+LONGEST_NAME = 120
+
+
+def _generated_name(model: str, column: Column | None, test: NamedTest) -> str:
+    """The kind, model and column; of a generic test of the project its arguments too, so that it
+    may be used more than once."""
+    parts = [test.kind, model, *([column.name.lower()] if column else [])]
+    name = "_".join(parts)
+    if isinstance(test.body, CustomTest) and test.body.arguments:
+        texts = [str(value) for value in _values_in(test.body.arguments)]
+        cleaned = "__".join(re.sub(r"[^0-9a-z]+", "_", text.lower()).strip("_") for text in texts)
+        name = f"{name}_{cleaned}"
+    if len(name) > LONGEST_NAME:
+        digest = hashlib.sha256(name.encode()).hexdigest()[:10]
+        name = f"{name[: LONGEST_NAME - len(digest) - 1]}_{digest}"
+    return name
+
+
+def _values_in(arguments: dict[str, Any]) -> Iterator[Any]:
+    for name in sorted(arguments):
+        value = arguments[name]
+        yield from value if isinstance(value, list) else [value]
 
 
 def _parent(compiled: CompiledAudience, to: str, where: Location) -> RenderedModel:
@@ -353,7 +424,7 @@ def _rendered(compiled: CompiledAudience, text: str, where: Location) -> Rendere
 
 def _singular(compiled: CompiledAudience) -> Iterator[DataTest]:
     for name, model in compiled.project.singular_tests.items():
-        read = list(dict.fromkeys(_REF.findall(model.source_text)))
+        read = refs_of(model, compiled.project.macros)
         if not read:
             raise ProjectError(
                 "this data test reads no model",
@@ -369,16 +440,27 @@ def _singular(compiled: CompiledAudience) -> Iterator[DataTest]:
         _check_reads(compiled, rendered.refs, model.location)
         check_select(rendered)
         query = compiled.query(model, rendered.sql, rendered.refs)
+        config = rendered.test_config
+        if config.where is not None:
+            raise ProjectError(
+                "where is for data tests that YAML declares",
+                where=model.location,
+                fix="put the condition into the select",
+            )
+        if not config.enabled:
+            continue
+        failing: Failing = partial(_as_it_is, query)
         yield DataTest(
             name=name,
             reads=rendered.refs,
             column=None,
-            config=rendered.test_config,
+            config=config,
             location=Location(model.path, 1, text=model.source_text),
             types=_types_of(compiled, rendered.refs),
             in_runs=True,
-            failing=partial(_as_it_is, query),
+            failing=limited(failing, config.limit) if config.limit else failing,
             sources=tuple(rendered.sources),
+            is_query=True,
         )
 
 
@@ -413,11 +495,7 @@ def _types_of(compiled: CompiledAudience, models: Iterable[str]) -> frozenset[st
 
 def _undeclared(compiled: CompiledAudience, declared: list[DataTest]) -> Iterator[DataTest]:
     key = compiled.audience.key
-    strict = {
-        test.name
-        for test in declared
-        if test.config == TestConfig(tags=test.config.tags, meta=test.config.meta)
-    }
+    strict = {test.name for test in declared if test.config.is_strict}
     for output in compiled.audience.outputs:
         where = compiled.output_location(output)
         for kind, failing, aggregate in (

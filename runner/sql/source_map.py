@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import re
-import threading
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import NamedTuple
 
-from jinja2 import Environment
-from jinja2.ext import Extension
-from jinja2.lexer import Token, TokenStream
-
 from runner.errors import Location, ProjectError
-from runner.project.nodes import Model
+from runner.project.nodes import Macro, Model
+from runner.sql.jinja import Place, Written
 
 
 class Mark(NamedTuple):
@@ -43,9 +39,9 @@ class MappedSql:
         if index < 0:
             return None
         mark = self.marks[index]
-        if mark.location is None or mark.location.column is None or not mark.is_copied:
+        if mark.location is None or not mark.is_copied:
             return mark.location
-        return replace(mark.location, column=mark.location.column + offset - mark.offset)
+        return mark.location.moved(offset - mark.offset)
 
     def line_at(self, offset: int) -> int:
         """The line of this text itself, from 1, that holds the character at `offset`."""
@@ -71,74 +67,27 @@ def written_at(location: Location, text: str) -> MappedSql:
     return MappedSql(text, (Mark(0, location),))
 
 
-_TAG = re.compile("\0(\\d+)(t|e)\0|[\1\2]")
-"""`t` is text, whose columns go on as they are; `e` an expression, which has one place."""
-BODY_OF_VALUE = ("\1", "\2")
-
-
-class TagPlaces(Extension):
-    """Tags each line of a template's text, and each expression, with its offset in the source."""
-
-    def __init__(self, environment: Environment) -> None:
-        super().__init__(environment)
-        self._read = threading.local()
-
-    def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:
-        """Jinja's tokens know no columns: find where each text and expression begins."""
-        found: list[int] = []
-        position = 0
-        for _, kind, value in self.environment.lexer.tokeniter(source, name, filename):
-            start = source.find(value, position)
-            position = start + len(value)
-            if kind in ("data", "variable_begin"):
-                found.append(start)
-        self._read.places = found
-        return source
-
-    def filter_stream(self, stream: TokenStream) -> Iterator[Token]:
-        return self._tagged(stream, iter(self._read.places))
-
-    def _tagged(self, stream: TokenStream, places: Iterator[int]) -> Iterator[Token]:
-        for token in stream:
-            if token.type == "data":
-                yield Token(token.lineno, "data", _tagged_lines(token.value, next(places)))
-                continue
-            if token.type == "variable_begin":
-                yield Token(token.lineno, "data", f"\0{next(places)}e\0")
-            yield token
-
-
-def _tagged_lines(text: str, place: int) -> str:
-    tagged = []
-    for line in text.splitlines(keepends=True):
-        tagged.append(f"\0{place}t\0{line}")
-        place += len(line)
-    return "".join(tagged)
-
-
-def untagged(tagged: str, model: Model) -> MappedSql:
-    pieces: list[str] = []
-    marks: list[Mark] = []
-    starts: list[int] = []
-    spans: list[tuple[int, int]] = []
-    length = position = 0
-    for tag in _TAG.finditer(tagged):
-        pieces.append(tagged[position : tag.start()])
-        length += tag.start() - position
-        position = tag.end()
-        if tag.group(1):
-            place = model.location_at(int(tag.group(1)))
-            marks.append(Mark(length, place, is_copied=tag.group(2) == "t"))
-        elif tag.group() == BODY_OF_VALUE[0]:
-            starts.append(length)
-        else:
-            spans.append((starts.pop(), length))
-    pieces.append(tagged[position:])
-    text = "".join(pieces).rstrip()
+def located(written: Written, model: Model, macros: Iterable[Macro]) -> MappedSql:
+    """The SQL that a model's template made, with places in its file and in those of macros."""
+    text = written.text.rstrip()
     if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
         raise ProjectError(
             "the SQL contains a character that PostgreSQL cannot read",
             where=model.location,
             fix="look for an escape such as \\0 or \\ud800 in its Jinja",
         )
-    return MappedSql(text, tuple(marks), tuple(spans))
+    files: list[Macro | Model] = [*macros, model]
+    texts = {str(file.path): file.source_text for file in files}
+    marks = tuple(
+        Mark(mark.offset, _location(mark.place, texts), is_copied=mark.is_copied)
+        for mark in written.marks
+    )
+    return MappedSql(text, marks, written.values)
+
+
+def _location(place: Place, texts: Mapping[str, str]) -> Location | None:
+    found: Location | None = None
+    for file, offset in reversed(place):
+        outer = Location.at_offset(Path(file), texts[file], offset)
+        found = replace(outer, macro=found)
+    return found

@@ -18,10 +18,4 @@ select
     prioritized.created_at
 from enriched
 inner join prioritized on enriched.user_id = prioritized.user_id
-where
-    not (
-        prioritized.created_at >= '{{ run_started_at }}'::timestamptz
-        - interval '1 hour' * ({{ var('lookback_hours') }} - {{ var('cooling_hours') }})
-        and prioritized.created_at < '{{ run_started_at }}'::timestamptz
-        - interval '1 hour' * {{ var('cooling_hours') }}
-    )
+where not ({{ in_layer3_window('prioritized.created_at') }})

@@ -112,9 +112,10 @@ def test_yaml_in_a_page_is_yaml(path: Path) -> None:
         yaml.safe_load(block)
 
 
-def test_the_readmes_model_is_the_model() -> None:
-    (example,) = blocks(README, "sql")
-    (path,) = re.findall(r"This is `(models/\S+)`, whole", README.read_text())
+@pytest.mark.parametrize("page", [README, DOCS / "analysts" / "models.md"], ids=page_name)
+def test_a_file_that_a_page_shows_whole_is_the_file(page: Path) -> None:
+    (example,) = blocks(page, "sql")
+    (path,) = re.findall(r"This is `(\S+\.sql)`, whole", page.read_text())
     assert example == (ROOT / path).read_text()
 
 

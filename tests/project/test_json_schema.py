@@ -63,7 +63,7 @@ def test_each_file_tells_editors_where_its_schema_is(path: Path) -> None:
         ("activity_model: people", "activity_model: true"),
         ("    activity_model: people\n", ""),
         ("models: [{name: people", "models: [{title: people"),
-        ("data_tests: [unique]", "data_tests: [uniqe]"),
+        ("data_tests: [unique]", "data_tests: [unique: {nam: x}]"),
         ("data_tests: [unique]", "data_tests: [{unique: {}, not_null: {}}]"),
         ("meta: {personal: true}", "meta: {personal: maybe}"),
     ],

@@ -319,7 +319,7 @@ def test_one_test_that_the_server_refuses_does_not_hide_the_others(
 @pytest.mark.parametrize(
     ("tests", "message"),
     [
-        ("[uniqe]", "models/tests.yml:9: unknown key 'uniqe'; did you mean unique"),
+        ("[uniqe]", "models/tests.yml:9: there is no data test 'uniqe'; did you mean unique"),
         ("[{unique: {config: {error_if: 'many'}}}]", "'many' is not a condition such as '!= 0'"),
         ("[{unique: {config: {severity: fatal}}}]", "Input should be 'warn' or 'error'"),
         ("[{unique: {config: {where: '1 = 1; drop table x'}}}]", "more than one statement"),

@@ -10,16 +10,20 @@ import pytest
 import yaml
 from jinja2 import Environment, TemplateSyntaxError, meta, nodes
 
+from runner.project.load import load_project
+from runner.project.macros import GenericTestTag
 from tests.support import ROOT
 
 WORDS = {"ref", "source", "var", "config", "run_started_at"}
+MACROS = set(load_project(ROOT).macros)
 PLAIN = (
     nodes.Template, nodes.Output, nodes.TemplateData, nodes.Call, nodes.Name, nodes.Const,
     nodes.Keyword, nodes.If, nodes.For, nodes.List, nodes.Tuple, nodes.Dict, nodes.Pair,
     nodes.Compare, nodes.Operand, nodes.And, nodes.Or, nodes.Not, nodes.CondExpr, nodes.Getattr,
     nodes.Getitem, nodes.Add, nodes.Sub, nodes.Mul, nodes.Div, nodes.Neg,
 )  # fmt: skip
-"""What plain Jinja is made of: no macro, set, call, filter, include, import, extends."""
+"""What plain Jinja is made of: no set, call, filter, include, import, extends; macros are in
+macros/."""
 
 # dbt 1.10's properties; `audiences` is ours, and dbt passes over it.
 CONFIG = {"meta", "tags"}
@@ -49,16 +53,16 @@ TEST_KEYS = {"config", "arguments", "name", "description"}
 TEST_CONFIG = CONFIG | {"severity", "where", "error_if", "warn_if", "limit", "enabled", "store_failures"}  # fmt: skip
 
 
-def outside_of_sql(text: str) -> list[str]:
+def outside_of_sql(text: str, plain: tuple[type[nodes.Node], ...] = PLAIN) -> list[str]:
     """What is said in a model that the subset does not have."""
-    environment = Environment()
+    environment = Environment(extensions=[GenericTestTag])
     try:
         tree = environment.parse(text)
     except TemplateSyntaxError as problem:
         return [str(problem.message)]
-    found = [f"the word {one}" for one in meta.find_undeclared_variables(tree) - WORDS]
+    found = [f"the word {one}" for one in meta.find_undeclared_variables(tree) - WORDS - MACROS]
     for node in tree.find_all(nodes.Node):
-        if not isinstance(node, PLAIN):
+        if not isinstance(node, plain):
             found.append(type(node).__name__)
         if isinstance(node, nodes.Call) and not _calls_a_word(node):
             found.append("a call of something else")
@@ -68,7 +72,9 @@ def outside_of_sql(text: str) -> list[str]:
 
 
 def _calls_a_word(node: nodes.Call) -> bool:
-    return isinstance(node.node, nodes.Name) and node.node.name in WORDS - {"run_started_at"}
+    return isinstance(node.node, nodes.Name) and node.node.name in (WORDS | MACROS) - {
+        "run_started_at"
+    }
 
 
 def outside_of_yaml(document: Any, at: str = "") -> list[str]:
@@ -111,13 +117,19 @@ def jinja_outside_of_yaml(text: str) -> list[str]:
 
 
 def files(ending: str) -> list[Path]:
-    folders = (ROOT / "models", ROOT / "tests" / "data_tests")
+    folders = (ROOT / "models", ROOT / "tests" / "data_tests", ROOT / "tests" / "generic")
     return sorted(path for folder in folders for path in folder.rglob(f"*.{ending}"))
 
 
 @pytest.mark.parametrize("path", files("sql"), ids=lambda path: path.stem)
 def test_sql_stays_inside_the_subset(path: Path) -> None:
     assert outside_of_sql(path.read_text()) == []
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "macros").rglob("*")), ids=lambda path: path.stem)
+def test_macros_stay_inside_the_subset(path: Path) -> None:
+    assert path.suffix == ".sql"
+    assert outside_of_sql(path.read_text(), (*PLAIN, nodes.Macro)) == []
 
 
 @pytest.mark.parametrize("path", files("yml"), ids=lambda path: path.stem)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
 
@@ -21,11 +23,14 @@ from tests.support import AS_OF, Database
 PATH = Path("models/x.sql")
 
 
-def rendered(source: str, **values: object) -> RenderedModel:
+def rendered(
+    source: str, defaults: Mapping[str, object] | None = None, **values: object
+) -> RenderedModel:
     other = Model("other", Path("models/other.sql"), "select 1")
     model = Model("x", PATH, source)
     project = Project(Path(), {"x": model, "other": other}, {}, {}, ())
-    return render(project, model, CheckedParameters(values, AS_OF, None), lambda one: one.cte_name)  # type: ignore[arg-type]
+    parameters = CheckedParameters(values, AS_OF, None, defaults or {})  # type: ignore[arg-type]
+    return render(project, model, parameters, lambda one: one.cte_name)  # type: ignore[union-attr]
 
 
 def line_of(found: RenderedModel, piece: str, occurrence: int = 1) -> int | None:
@@ -225,3 +230,46 @@ def test_postgresql_agrees_where_a_literal_ends(database: Database, literal: str
 
 def test_location_before_the_first_mark_is_unknown() -> None:
     assert MappedSql("select").location_at(0) is None
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ("{{ var('other', 3) }}", "3"),
+        ("'{{ var('other', 'a') }}'", "'a'"),
+        ("{{ var('other', none) is none }}", "True"),
+        ("{{ var('hours', 48) }}", "24"),
+        ("{{ var('ratio', 1.5) }}", "0.25"),
+        ("{{ var('ratio', 1.50) * 1.5 }}", "0.375"),
+        ("{{ 2.5 - var('ratio') }} {{ var('ratio') ** 2 }}", "2.25 0.0625"),
+        ("{{ var('is_on', true) }}", "False"),
+        ("'{{ var('size', 'xl') }}'", "'o''b'"),
+    ],
+)
+def test_a_default_of_var_is_used_where_the_parameter_is_not_declared(
+    source: str, text: str
+) -> None:
+    assert rendered(source, DEFAULTS, **VALUES).sql.text == text
+
+
+VALUES = {"hours": 24, "ratio": Decimal("0.25"), "is_on": False, "size": "o'b"}
+DEFAULTS = {"hours": 48, "ratio": Decimal("1.5"), "is_on": True, "size": "xl"}
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("{{ var('hours', 47) }}", "the default of 'hours' is 47 here, and 48 in the audience"),
+        ("{{ var('hours', '48') }}", "the default of 'hours' is '48' here, and 48 in the audience"),
+        ("{{ var('is_on', 1) }}", "the default of 'is_on' is 1 here, and true in the audience"),
+        ("{{ var('ratio', none) }}", "the default of 'ratio' is none here, and 1.5 in"),
+        ("{{ var('size', 'l') }}", "the default of 'size' is 'l' here, and 'xl' in the audience"),
+    ],
+)
+def test_a_default_of_var_that_differs_from_the_declared_one_is_an_error(
+    source: str, message: str
+) -> None:
+    with pytest.raises(ProjectError) as caught:
+        rendered(source, DEFAULTS, **VALUES)
+    assert message in str(caught.value)
+    assert "write var('" in str(caught.value)

@@ -94,10 +94,9 @@ def test_a_user_without_any_action_has_none_in_the_window(
     assert reason.model == "layer3_recent_activity"
     assert reason.text == "no action from 2025-11-27T00:00:00Z up to 2025-11-28T00:00:00Z"
     assert reason.where.path.name == "layer3_recent_activity.sql"
-    assert (
-        "run_started_at"
-        in (ROOT / reason.where.path).read_text().splitlines()[reason.where.line - 1]
-    )
+    places = {"in_layer3_window": reason.where, "run_started_at": reason.where.macro}
+    for word, place in places.items():
+        assert word in (ROOT / place.path).read_text().splitlines()[place.line - 1]
     assert answer.traces[0].outside == []
 
 

@@ -10,7 +10,13 @@ from urllib.parse import quote
 
 from runner.project.audience import Audience, Output
 from runner.project.nodes import Model, Project, Source
-from runner.project.properties import AcceptedValuesTest, Column, NamedTest, RelationshipsTest
+from runner.project.properties import (
+    AcceptedValuesTest,
+    Column,
+    CustomTest,
+    NamedTest,
+    RelationshipsTest,
+)
 from runner.sql.compile import CompiledAudience, compile_audience
 from runner.sql.data_tests import tests_of
 from runner.tools.docs.graph import (
@@ -171,6 +177,9 @@ def _test_words(test: NamedTest) -> str:
         words = f"one of {', '.join(map(str, body.arguments.values))}"
     elif isinstance(body, RelationshipsTest):
         words = f"is a {body.arguments.field} of {body.arguments.to}"
+    elif isinstance(body, CustomTest) and body.arguments:
+        given = ", ".join(f"{name}: {value}" for name, value in body.arguments.items())
+        words += f" ({given})"
     words += f" where {body.config.where}" if body.config.where else ""
     return words + (" (warns)" if body.config.severity == "warn" else "")
 

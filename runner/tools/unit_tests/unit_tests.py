@@ -23,6 +23,7 @@ from runner.errors import (
     did_you_mean,
 )
 from runner.project.audience import Audience
+from runner.project.macros import refs_of
 from runner.project.nodes import Model, Project, Source, literal, quoted
 from runner.project.parameters import CheckedParameters, check_parameters
 from runner.project.targets import Target
@@ -143,8 +144,6 @@ Columns = dict[str, str]
 Fixtures = Callable[[Model | Source], MappedSql]
 """The select of an input's rows."""
 
-_REFS = re.compile(r"""ref\(\s*['"](\w+)""")
-
 
 def node_key(node: Model | Source) -> NodeKey:
     return node.name if isinstance(node, Model) else (node.source_name, node.table)
@@ -170,7 +169,7 @@ def model_audience(project: Project, name: str) -> Audience | None:
         found: set[str] = set()
         while waiting:
             found.add(model := waiting.pop())
-            refs = _REFS.findall(project.models[model].source_text)
+            refs = refs_of(project.models[model], project.macros)
             waiting += [ref for ref in refs if ref in project.models and ref not in found]
         if name in found:
             return audience
