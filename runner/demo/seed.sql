@@ -153,3 +153,46 @@ values (
 
 insert into offer_items (offer_id, product_variant_id, offer_item_owner)
 values ('00000000-0000-4000-9000-000000000005', md5('variant5')::uuid, 'CREATOR');
+
+-- New users of the last two weeks, at each step of layer 5. Their actions lie before the window of
+-- layer 3: of ten users three have no shoe, two no bio, two no offer, one no wish.
+insert into users (id, email, username, first_name, bio, created_at)
+select
+    md5('new' || n)::uuid,
+    'new' || n || '@example.test',
+    'new_' || n,
+    case when n % 29 <> 0 then (array['Ines', 'Tom', 'Aiko', 'Sam', 'Lena', 'Raj'])[1 + n % 6] end,
+    case when n % 10 >= 5 then 'Mostly runners' end,
+    now() - interval '1 hour' * (13 + n)
+from generate_series(1, 320) as given (n);
+
+insert into inventory_items (user_id, product_variant_id, status, created_at)
+select md5('new' || n)::uuid, md5('variant' || 1 + n * 7 % 900)::uuid, 'OPEN_FOR_TRADE', now() - interval '10 days'
+from generate_series(1, 320) as given (n)
+where n % 10 >= 3;
+
+insert into offers (id, creator_user_id, offer_status, created_at)
+select md5('new_offer' || n)::uuid, md5('new' || n)::uuid, 'OPEN', now() - interval '5 days'
+from generate_series(1, 320) as given (n)
+where n % 10 >= 7;
+
+insert into offer_items (offer_id, product_variant_id, offer_item_owner)
+select md5('new_offer' || n)::uuid, md5('variant' || 1 + (n * 11 + side) % 900)::uuid, (array['CREATOR', 'RECEIVER'])[side]
+from generate_series(1, 320) as given (n), generate_series(1, 2) as sides (side)
+where n % 10 >= 7;
+
+insert into wishlist_items (user_id, product_variant_id, created_at)
+select md5('new' || n)::uuid, md5('variant' || 1 + n * 13 % 900)::uuid, now() - interval '6 days'
+from generate_series(1, 320) as given (n)
+where n % 10 in (5, 8, 9);
+
+insert into desired_items (user_id, product_variant_id, offers_count, created_at)
+select md5('new' || n)::uuid, md5('variant' || 1 + n * 17 % 900)::uuid, n % 7, now() - interval '4 days'
+from generate_series(1, 320) as given (n)
+where n % 10 in (6, 9);
+
+-- What was offered and accepted became a trade, two days later.
+insert into trades (offer_id, validation_passed_date, state)
+select id, created_at + interval '2 days', 'VALIDATED'
+from offers
+where offer_status = 'COMPLETED' and created_at < now() - interval '2 days';

@@ -66,6 +66,21 @@ def test_two_first_commands_at_once_both_make_six_files(demo_dir: Path, tmp_path
     assert not is_running(demo_dir)
 
 
+def test_every_file_of_the_new_users_has_rows(demo_dir: Path, tmp_path: Path) -> None:
+    words = ["layer5-new-users" if word == "layer3-behavior" else word for word in RUN]
+    done = subprocess.run(
+        [*words, "--dry-run"],
+        env={**os.environ, "AUDIENCES_DEMO_DIR": str(demo_dir), "AUDIENCES_TARGET": "demo"},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    rows = json.loads(done.stdout)["metadata"]["rowsByType"]
+    assert set(rows) == {"no_shoes", "no_bio", "no_offers", "no_wishlist", "new_stars"}
+    assert min(rows.values()) > 20
+
+
 def test_a_killed_command_does_not_keep_the_server_from_stopping(
     demo_dir: Path, tmp_path: Path
 ) -> None:
