@@ -114,9 +114,8 @@ def test_yaml_in_a_page_is_yaml(path: Path) -> None:
 
 @pytest.mark.parametrize("page", [README, DOCS / "analysts" / "models.md"], ids=page_name)
 def test_a_file_that_a_page_shows_whole_is_the_file(page: Path) -> None:
-    (example,) = blocks(page, "sql")
     (path,) = re.findall(r"This is `(\S+\.sql)`, whole", page.read_text())
-    assert example == (ROOT / path).read_text()
+    assert (ROOT / path).read_text() in list(blocks(page, "sql"))
 
 
 def test_the_readme_names_every_parameter_and_every_command() -> None:
