@@ -92,4 +92,8 @@ select distinct on (user_id)
     product_rank,
     trending_items_count
 from held
-order by user_id asc, product_rank asc, created_at desc, inventory_item_id asc
+order by
+    user_id asc,
+    product_rank asc,
+    created_at desc,
+    inventory_item_id asc

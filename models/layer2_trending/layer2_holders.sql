@@ -23,7 +23,7 @@ preferred_sizes as (
     where
         user_id in (select chosen_items.user_id from chosen_items)
         and attribute_name = '{{ var('size_attribute') }}'
-    order by user_id asc, attribute_preference_id asc
+    order by user_id, attribute_preference_id
 
 )
 
