@@ -16,7 +16,7 @@ from tests.support import AS_OF, ROOT
 
 IMPORT_CTE = re.compile(
     r"""^\w+\ as\ \(\n\n
-    \ {4}select(\ \*\ |\n(\ {8}\w+,\n)*\ {8}\w+\n\ {4})from\ \{\{\ ref\('\w+'\)\ \}\}\n\n
+    \ {4}select(\ \*\ |\ \w+\ |\n(\ {8}\w+,\n)*\ {8}\w+\n\ {4})from\ \{\{\ ref\('\w+'\)\ \}\}\n\n
     \)""",
     re.MULTILINE | re.VERBOSE,
 )

@@ -54,10 +54,16 @@ INTENDED = (
         ("- advice[].plannerWouldUseIt: null", "- advice[].uses[].costWithIndex: null"),
         WITHOUT_HYPOPG,
     ),
+    Change(
+        ("list-audiences",),
+        ("+ [].outputs[].placeholders: object",),
+        "an output may have placeholders of its own for its test row",
+    ),
 )
 
-OPAQUE = ("steps[].plan", "$defs", "properties")
-"""A plan is what PostgreSQL makes of the models; a JSON schema grows with each YAML key."""
+OPAQUE = ("steps[].plan", "$defs", "properties", "[].outputs[].placeholders")
+"""A plan is what PostgreSQL makes of the models, a JSON schema grows with each YAML key, and
+placeholders are named after the columns of files."""
 COLUMNS_OF_MODELS = (
     "users[].outside[].row",
     "users[].steps[].rows[]",

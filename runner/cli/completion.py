@@ -53,9 +53,10 @@ def _assignments(project: Project, context: typer.Context) -> Iterator[Choice]:
 
 
 def _named(project: Project, context: typer.Context) -> list[Audience]:
-    given = context.params.get("audience")
+    # behind an option that still waits for its value, words are not yet arguments
+    given = {context.params.get("audience"), *context.args}
     every = list(project.audiences.values())
-    return [one for one in every if given in (one.name, *one.aliases)] or every
+    return [one for one in every if given & {one.name, *one.aliases}] or every
 
 
 def _choices(

@@ -1,4 +1,4 @@
--- A made-up marketplace of 5,008 users, the same at every seeding but for the time: activity lies
+-- A made-up marketplace of 5,328 users, the same at every seeding but for the time: activity lies
 -- in the days before now. The numbers are drawn so that every rule of the models has work to do.
 select setseed(0.42);
 

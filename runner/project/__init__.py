@@ -15,4 +15,5 @@ __all__ = [
     "secrets",
     "targets",
     "unit_test",
+    "yaml",
 ]

@@ -9,7 +9,15 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from runner.errors import Location, ProjectError, did_you_mean
 from runner.project.yaml import Loc, StrictModel, YamlDocument, validated
@@ -37,7 +45,12 @@ class Fixture(StrictModel):
     """Rows by column. `format: csv` is text with a header; an empty field there is NULL."""
 
     format: Literal["dict", "csv"] = "dict"
-    rows: list[Row]
+    rows: Annotated[
+        list[Row],
+        WithJsonSchema(
+            {"anyOf": [{"type": "array", "items": {"type": "object"}}, {"type": "string"}]}
+        ),
+    ]
 
     @model_validator(mode="before")
     @classmethod

@@ -15,7 +15,7 @@ from runner.errors import ParameterError, UsageError
 from runner.project.audience import Audience
 from runner.project.nodes import Project
 from runner.project.targets import Target
-from runner.sql.compile import CompiledAudience, compile_audience
+from runner.sql.compile import CompiledAudience, compile_audience, inlined
 from runner.sql.personal import MASKED, is_personal
 from runner.sql.source_map import joined
 from runner.tables import Row
@@ -114,14 +114,17 @@ def show(
 def _only_reader(
     project: Project, model: str, given: Mapping[str, str], as_of: datetime
 ) -> tuple[str, str]:
-    """The one audience that a model is part of with these parameters, and how it was found."""
-    readers = [
-        audience.name
+    """The audience that a model is part of with these parameters, and how it was found: the only
+    one, or the first of several if the model is the same in all."""
+    readers = {
+        audience.name: compiled
         for audience in project.audiences.values()
-        if _is_read(project, audience, model, given, as_of)
-    ]
+        if model in (compiled := _compiled(project, audience, given, as_of)).graph.models
+    }
     if len(readers) == 1:
-        return readers[0], "the only audience that reads it"
+        return next(iter(readers)), "the only audience that reads it"
+    if len({inlined(compiled).select(model).text for compiled in readers.values()}) == 1:
+        return next(iter(readers)), "the model is the same in all audiences that read it"
     raise UsageError(
         f"{len(readers) or 'no'} audiences read model {model}",
         looked_at=f"known: {', '.join(readers or project.audiences)}",
@@ -129,17 +132,16 @@ def _only_reader(
     )
 
 
-def _is_read(
-    project: Project, audience: Audience, model: str, given: Mapping[str, str], as_of: datetime
-) -> bool:
-    """Whether an audience reads a model with those of the parameters that it has; if they are
-    nothing for it, with its defaults."""
+def _compiled(
+    project: Project, audience: Audience, given: Mapping[str, str], as_of: datetime
+) -> CompiledAudience:
+    """An audience with those of the parameters that it has; if they are not valid for it, with its
+    defaults."""
     own = {name: value for name, value in given.items() if audience.parameter(name)}
     try:
-        compiled = compile_audience(project, audience.name, own, as_of, with_examples=True)
+        return compile_audience(project, audience.name, own, as_of, with_examples=True)
     except ParameterError:
-        compiled = compile_audience(project, audience.name, {}, as_of, with_examples=True)
-    return model in compiled.graph.models
+        return compile_audience(project, audience.name, {}, as_of, with_examples=True)
 
 
 def _read(snapshot: Snapshot, model: str, reason: str, *, limit: int, unmask: bool) -> Preview:

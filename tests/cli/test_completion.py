@@ -32,8 +32,8 @@ def completed(line: str, folder: Path = ROOT) -> list[str]:
 @pytest.mark.parametrize(
     ("line", "names"),
     [
-        ("audiences run la", ["layer3-behavior"]),
-        ("audiences explain gen", ["generate_layer_3_push_csvs"]),
+        ("audiences run la", ["layer2-trending", "layer3-behavior", "layer5-new-users"]),
+        ("audiences explain generate_layer_3", ["generate_layer_3_push_csvs"]),
         ("audiences compile layer3-behavior --model layer3_pr", ["layer3_preferred_size", "layer3_prioritized", "layer3_profiles"]),
         ("audiences show stg_of", ["stg_offer_items", "stg_offers"]),
         ("audiences show stg_offers --audience layer3", ["layer3-behavior"]),

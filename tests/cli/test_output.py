@@ -6,7 +6,9 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,7 @@ from tests.support import ROOT, Database, manifests, published, run_project, tin
 
 needs_dev_full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux only")
 
-DONE_ELSEWHERE = {"run", "clean", "schema", "docs", "demo"}
+DONE_ELSEWHERE = {"run", "clean", "schema", "docs", "demo", "new"}
 """Commands whose product is not what they print."""
 STRANGE = "jesień 👟"
 UNIT_TESTS = """
@@ -34,6 +36,7 @@ class Shell:
 
     database: Database
     folder: Path
+    numbers: Iterator[int] = field(default_factory=count)
 
     def __post_init__(self) -> None:
         people = (
@@ -72,6 +75,7 @@ class Shell:
             "trace": ["tiny", "1", *at],
             "docs": ["--to", self.folder / "page.html", *on],
             "schema": ["--to", self.folder / "schemas", *on],
+            "new": [f"sellers-{next(self.numbers)}", *on],
         }[command]
 
     def call(

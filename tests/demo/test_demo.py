@@ -109,7 +109,7 @@ def test_the_demo_has_names_that_need_quoting(
         for pattern in ("%,%", '%"%', "%\n%", "%é%"):
             names = "select count(*) from users where first_name like %s or username like %s"
             assert connection.execute(names, (pattern, pattern)).fetchone() > (0,)
-        assert connection.execute("select count(*) from users").fetchone() == (5008,)
+        assert connection.execute("select count(*) from users").fetchone() == (5328,)
 
 
 def test_stale_demo_data_is_made_anew(demo_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -335,7 +335,7 @@ def test_the_command_says_what_it_wrote_and_replaces_the_page(tmp_path: Path) ->
     target.write_text("old")
     code, stdout, stderr = invoke(*options)
     assert (code, stderr) == (0, "")
-    assert stdout.startswith(f"{target}: 31 models, 14 source tables, 3 files, 0 past runs, ")
+    assert stdout.startswith(f"{target}: 51 models, 14 source tables, 10 files, 0 past runs, ")
     assert target.read_text().startswith("<!DOCTYPE html>")
     assert published(target.parent) == ["page.html"]
 

@@ -509,7 +509,9 @@ def test_without_a_key_in_the_activity_model_users_are_followed_from_the_files(
         "(models/stg_people.sql:2:1)"
     )
     assert unknown == "unknown: app.users has no such id"
-    with pytest.raises(UsageError, match=r"'abc' is no uuid; user_id of first_file has this type"):
+    with pytest.raises(
+        UsageError, match=r"'abc' is not of type uuid; user_id of first_file has this type"
+    ):
         ask(database, "abc", project=project, audience="tiny")
 
 

@@ -171,11 +171,12 @@ class Page:
     @property
     def notes(self) -> list[str]:
         """A line for each manifest that is not shown."""
-        return [
+        lines = [
             f"{_file_name(problem.where)} is skipped: {problem.what}"
             for history in self.histories
             for problem in history.broken
         ]
+        return list(dict.fromkeys(lines))  # a folder's problem is that of each audience
 
 
 def docs_page(project: Project, manifests: Path, moment: datetime) -> Page:
