@@ -133,7 +133,7 @@ def test_it_is_smaller_than_2_megabytes(page: Path) -> None:
 
 def test_each_box_of_the_picture_leads_to_its_section(opened: webdriver.Chrome) -> None:
     nodes = opened.find_elements(By.CSS_SELECTOR, "a.node")
-    assert len(nodes) == 31 + 14 + 3
+    assert len(nodes) == 51 + 14 + 10
     for node in nodes:
         label = script(opened, "return arguments[0].querySelector('text').textContent", node)
         click = (
@@ -223,7 +223,7 @@ def test_the_filter_shows_the_models_that_have_all_words(opened: webdriver.Chrom
     shown = visible_models(opened)
     assert "stg_attribute_values" in shown
     assert "layer3_candidates" not in shown
-    assert opened.find_element(By.ID, "found").text == f"{len(shown)} of 31"
+    assert opened.find_element(By.ID, "found").text == f"{len(shown)} of 51"
     listed = opened.find_elements(By.CSS_SELECTOR, ".list li:not([hidden])")
     assert len(listed) == len(shown)
     field.send_keys(" qqqq")
@@ -235,7 +235,7 @@ def test_a_link_to_a_model_that_the_filter_hides_shows_it(opened: webdriver.Chro
     opened.find_element(By.ID, "filter").send_keys("qqqq")
     script(opened, "location.hash = '#model.layer3_profiles'")
     assert opened.find_element(By.ID, "model.layer3_profiles").is_displayed()
-    assert len(visible_models(opened)) == 31
+    assert len(visible_models(opened)) == 51
 
 
 def test_a_link_to_a_file_opens_it(opened: webdriver.Chrome) -> None:
@@ -250,7 +250,7 @@ def test_without_scripts_everything_is_there_and_no_dead_filter(
     try:
         show(browser, page)
         assert not browser.find_element(By.ID, "filter-box").is_displayed()
-        assert len(visible_models(browser)) == 31
+        assert len(visible_models(browser)) == 51
     finally:
         browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
 

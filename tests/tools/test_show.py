@@ -234,10 +234,18 @@ def test_a_terminal_gets_a_table_or_records_if_it_is_narrow(
 def test_a_model_of_two_audiences_needs_to_be_told_whose(
     database: Database, tmp_path: Path
 ) -> None:
-    project = tiny_project(tmp_path / "p")
+    project = tiny_project(
+        tmp_path / "p",
+        parameters="{name: most, type: integer, default: 2, description: d}",
+        people="select n as user_id, 'x' as name from generate_series(1, {{ var('most') }}) as given (n)",
+    )
     text = (project / "models" / "tiny.yml").read_text()
     second = text.replace("name: tiny", "name: other").replace("file: ", "file: other-")
     (project / "models" / "other.yml").write_text(second)
+    same = show(database, "people", project)
+    assert (same.audience, len(same.rows)) == ("other", 2)
+    assert same.reason == "the model is the same in all audiences that read it"
+    (project / "models" / "other.yml").write_text(second.replace("default: 2", "default: 3"))
     with pytest.raises(UsageError) as caught:
         show(database, "people", project)
     assert str(caught.value) == (
