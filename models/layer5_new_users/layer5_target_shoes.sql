@@ -44,7 +44,11 @@ desired as (
         variant_id
     from desired_items
     where user_id in (select new_users.user_id from new_users)
-    order by user_id asc, offers_count desc, created_at desc, desired_item_id asc
+    order by
+        user_id asc,
+        offers_count desc,
+        created_at desc,
+        desired_item_id asc
 
 ),
 
@@ -72,7 +76,10 @@ wished as (
         variant_id
     from wishlist_items
     where user_id in (select new_users.user_id from new_users)
-    order by user_id asc, created_at desc, wishlist_item_id asc
+    order by
+        user_id asc,
+        created_at desc,
+        wishlist_item_id asc
 
 ),
 
