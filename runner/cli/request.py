@@ -31,7 +31,7 @@ class Request:
 
     @cached_property
     def project(self) -> Project:
-        """Whoever works on it is told of macros that nothing uses; a run goes on without a word."""
+        """All commands but `run` warn on stderr of macros that nothing uses."""
         from runner.cli.console import print_note
         from runner.project.load import load_project
         from runner.project.macros import described, unused_macros

@@ -183,7 +183,7 @@ def _on_one_line(values: dict[str, str]) -> dict[str, str]:
 
 
 RowValues = Annotated[dict[str, str], AfterValidator(_on_one_line)]
-"""RowValues of the test row, by column."""
+"""Values of the test row, by column."""
 
 
 class Output(StrictModel):

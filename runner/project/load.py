@@ -411,7 +411,7 @@ def _check_funnel(project: Project, audience: Audience) -> None:
             )
         if step.when is not None and step.when not in booleans:
             raise ProjectError(
-                f"when: {step.when!r} is no boolean parameter of the audience",
+                f"when: {step.when!r} is not a boolean parameter of the audience",
                 where=where,
                 fix=did_you_mean(step.when, booleans),
             )

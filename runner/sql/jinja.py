@@ -355,7 +355,8 @@ class SqlEnvironment(SandboxedEnvironment):
         del self.globals["lipsum"]
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
-        # a parameter with a fraction is a Decimal, which does not compute with a float
+        # what Jinja computed of a Number, such as -ratio, may be a plain Decimal, which does not
+        # take floats
         if isinstance(left, Decimal) and isinstance(right, float):
             right = Decimal(repr(right))
         elif isinstance(right, Decimal) and isinstance(left, float):
@@ -424,7 +425,7 @@ def text_of(source: str, names: Mapping[str, Any]) -> RenderedText | TextValue:
 
 _WORDS_FOR_TYPES = {
     "str": "text", "RenderedText": "text", "TextValue": "a text parameter", "int": "a number",
-    "float": "a number", "Decimal": "a number", "bool": "true or false", "NoneType": "none",
+    "float": "a number", "Decimal": "a number", "Number": "a number", "bool": "true or false", "NoneType": "none",
     "list": "a list", "tuple": "a list", "set": "a list", "range": "a list", "dict": "a mapping",
     "datetime": "a time", "SimpleNamespace": "the project", "function": "a word of dbt",
     "method": "a word of dbt", "builtin_function_or_method": "a method", "Macro": "a macro",

@@ -196,8 +196,8 @@ class Plan:
         return tuple(self.compiled.project.sources[key] for key in sorted(keys))
 
     def way_around(self, problem: DatabaseError) -> str | None:
-        """A boolean parameter that, set otherwise, spares the run a source table which an error is
-        about, in words; None if there is none."""
+        """A hint for an error about a source table that the run would not read if a boolean
+        parameter had the other value; None if there is no such parameter."""
         compiled = self.compiled
         values = {name: as_text(value) for name, value in compiled.parameters.values.items()}
         for parameter in compiled.audience.parameters:
@@ -224,8 +224,8 @@ class Plan:
     def _is_about(
         self, problem: DatabaseError, spared: list[Source], models: Iterable[str]
     ) -> bool:
-        """Whether an error is of one of these models or tables, or of a foreign server that nobody
-        knows the place of."""
+        """Whether an error comes from one of these models, names one of these tables, or comes from
+        a foreign server without saying from which model."""
         path = problem.where.path if isinstance(problem.where, Location) else None
         paths = {name: one.model.path for name, one in self.compiled.graph.models.items()}
         is_foreign = (problem.sqlstate or "").startswith(("08", "HV"))

@@ -1,5 +1,5 @@
-"""One room for each command that only looks: check, show, explain, trace, compare, docs, tests.
-Without this folder a run still runs.
+"""One room for each command that no run needs: check, show, explain, trace, compare, docs, tests,
+new. Without this folder a run still runs.
 
 Never here: one tool that knows another.
 """

@@ -9,7 +9,7 @@ the client (not of the server). Nothing is judged: there are no thresholds.
   works in memory, and with the script that `audiences compile` prints. It also runs without TEMP,
   and with 10 ms to the server. Once for each scenario it is checked that all write the same rows.
 - windows: the storm's run for windows of 6 hours to 14 days, without and with declared indexes.
-- large: daily with ten times as many users. Only on request: it takes about 15 minutes and 6 GB.
+- large: daily with ten times as many users. Only on request.
 - memory: one file of 10,000, 100,000 and 1,000,000 rows, by the runner and by psql.
 - startup: commands that need no database, and what Python takes to import the libraries.
 

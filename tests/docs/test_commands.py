@@ -119,9 +119,16 @@ def test_the_unit_test_in_tests_of_models_passes(bare: Target, tmp_path: Path) -
 
 def test_the_dbt_project_gives_each_parameter_its_default() -> None:
     document, profiles = map(yaml.safe_load, blocks(DOCS / "analysts" / "dbt.md", "yaml"))
-    parameters = load_project(ROOT).audience("layer3-behavior").parameters
-    assert document["vars"] == {parameter.name: parameter.default for parameter in parameters}
-    assert document["model-paths"] == ["models"]
+    project = load_project(ROOT)
+    # dbt has one value for all models: of two defaults that of the later audience here
+    names = ("layer5-new-users", "layer2-trending", "layer3-behavior")
+    assert set(names) == set(project.audiences)
+    assert document["vars"] == {
+        parameter.name: parameter.default
+        for name in names
+        for parameter in project.audience(name).parameters
+    }
+    assert (document["model-paths"], document["macro-paths"]) == (["models"], ["macros"])
     assert document["profile"] in profiles
 
 

@@ -38,7 +38,10 @@ def command(
     request = Request(project_dir, profiles_dir, target, var=var)
     project, name, parameters = request.project, request.audience_name(audience), request.parameters
     if parameters and name is None:
-        raise UsageError("parameters are those of one audience", fix="name the AUDIENCE, too")
+        raise UsageError(
+            "--var needs an audience: a parameter belongs to one",
+            fix="name it: audiences check AUDIENCE --var NAME=VALUE",
+        )
     with request.reach() as reached:
         checks = check(project, reached, name, parameters)
     if as_json:

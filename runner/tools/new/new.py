@@ -22,6 +22,7 @@ LONGEST_NAME = 40
 """Models are named after the audience, and PostgreSQL cuts names of over 63 bytes."""
 TEMPLATE_AUDIENCE = "new-audience"
 TEMPLATE_SOURCE = ("marketplace", "users")
+DATA_TESTS = Path("data_tests")
 ONLY_ONE_HAS = ("aliases", "legacy")
 """Keys of an audience that a copy must not have: two audiences cannot share them."""
 
@@ -120,9 +121,9 @@ def _of_template(project: Project, name: str) -> Contents:
     for path, text in _template_files(resources("runner.tools.new") / "template"):
         if path == Path("sources.yml") and TEMPLATE_SOURCE in project.sources:
             continue
-        is_data_test = path.suffix == ".sql" and "_are_" in path.stem
-        place = Path(SINGULAR_TESTS_FOLDER) if is_data_test else folder
-        contents[place / _renamed(str(path), names)] = _renamed(text, names)
+        is_data_test = path.parent == DATA_TESTS
+        place = Path(SINGULAR_TESTS_FOLDER, path.name) if is_data_test else folder / path
+        contents[Path(_renamed(str(place), names))] = _renamed(text, names)
     return contents
 
 
