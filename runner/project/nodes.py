@@ -171,5 +171,12 @@ def literal(text: str) -> str:
 
 
 def files(folder: Path, *endings: str) -> list[Path]:
-    """The files below a folder that end so, in order."""
-    return sorted(path for path in folder.rglob("*") if path.suffix in endings and path.is_file())
+    """The files below a folder that end so, in order. Names that begin with a dot are passed over:
+    a mounted Kubernetes ConfigMap and macOS keep copies there."""
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix in endings
+        and not any(name.startswith(".") for name in path.relative_to(folder).parts)
+        and path.is_file()
+    )

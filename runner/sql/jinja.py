@@ -425,7 +425,8 @@ def text_of(source: str, names: Mapping[str, Any]) -> RenderedText | TextValue:
 
 _WORDS_FOR_TYPES = {
     "str": "text", "RenderedText": "text", "TextValue": "a text parameter", "int": "a number",
-    "float": "a number", "Decimal": "a number", "Number": "a number", "bool": "true or false", "NoneType": "none",
+    "float": "a number", "Decimal": "a number", "Number": "a number", "bool": "true or false",
+    "NoneType": "none",
     "list": "a list", "tuple": "a list", "set": "a list", "range": "a list", "dict": "a mapping",
     "datetime": "a time", "SimpleNamespace": "the project", "function": "a word of dbt",
     "method": "a word of dbt", "builtin_function_or_method": "a method", "Macro": "a macro",

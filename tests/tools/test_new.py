@@ -150,3 +150,15 @@ def test_every_yaml_file_of_the_template_names_its_schema(project: Path) -> None
             depth = len(path.parts) - 1
             assert first == f"# yaml-language-server: $schema={'../' * depth}.schemas/models.json"
             assert yaml.safe_load((project / path).read_text())["version"] == 2
+
+
+def test_where_the_data_test_cannot_be_written_nothing_is_left_behind(project: Path) -> None:
+    shutil.rmtree(project / "tests")
+    (project / "tests").write_text("in the way")
+    before = contents(project)
+    code, _, error = invoke("new", "weekend-sellers", "--project-dir", project)
+    assert code == 1
+    assert error.count("\n") == 1
+    assert "tests" in error
+    assert contents(project) == before
+    assert not (project / "models" / "weekend_sellers").exists()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from importlib.resources import files as resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
-from runner.errors import UsageError
+from runner.errors import ExportError, UsageError
 from runner.project.audience import Audience
 from runner.project.load import load_project
 from runner.project.nodes import MODELS_FOLDER, SINGULAR_TESTS_FOLDER, Project
@@ -46,8 +45,8 @@ def new_audience(project_dir: Path, name: str, source: str | None = None) -> New
     is the template. Nothing that exists is changed.
 
     Raises `UsageError` if the name is not one, or if a file, a model or an audience of the new
-    names exists already; `ProjectError` if the project itself has an error. Then nothing is
-    written.
+    names exists already; `ProjectError` if the project itself has an error; `ExportError` if
+    something cannot be written. Then nothing new is left in the project.
     """
     _check_name(name)
     project = load_project(project_dir)
@@ -95,20 +94,32 @@ def _check_that_all_are_new(project: Project, folder: Path, contents: Contents) 
 
 
 def _write(root: Path, folder: Path, contents: Contents) -> None:
-    """The audience's folder appears whole or not at all; its data tests come after it."""
-    with tempfile.TemporaryDirectory(prefix=".new-", dir=root / MODELS_FOLDER) as scratch:
-        whole = Path(scratch, folder.name)
+    """The data tests first: the audience's folder, without which they concern nobody, then appears
+    whole. What was written is removed again if something cannot be."""
+    written: list[Path] = []
+    try:
         for path, text in contents.items():
-            if path.is_relative_to(folder):
-                target = whole / path.relative_to(folder)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_text(text, encoding="utf-8")
-        shutil.move(whole, root / folder)
-    for path, text in contents.items():
-        if not path.is_relative_to(folder):
-            (root / path).parent.mkdir(parents=True, exist_ok=True)
-            with (root / path).open("x", encoding="utf-8") as file:
-                file.write(text)
+            if not path.is_relative_to(folder):
+                (root / path).parent.mkdir(parents=True, exist_ok=True)
+                with (root / path).open("x", encoding="utf-8") as file:
+                    written.append(root / path)
+                    file.write(text)
+        with tempfile.TemporaryDirectory(prefix=".new-", dir=root / MODELS_FOLDER) as scratch:
+            whole = Path(scratch, folder.name)
+            for path, text in contents.items():
+                if path.is_relative_to(folder):
+                    target = whole / path.relative_to(folder)
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    target.write_text(text, encoding="utf-8")
+            whole.rename(root / folder)
+    except OSError as problem:
+        for path in written:
+            path.unlink(missing_ok=True)
+        raise ExportError(
+            f"cannot be written: {problem.strerror}",
+            where=str(problem.filename or root),
+            fix="make its folder writable, or move away what is in its place",
+        ) from None
 
 
 # From the template
