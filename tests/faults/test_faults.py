@@ -225,8 +225,9 @@ def test_what_passes_by_itself_is_the_whole_runs_matter(
         deadline_seconds=2.5,
     )
     assert result.status == "failed"
-    assert {one["sqlstate"] for one in attempts_of(result)} == {state}
-    assert len(attempts_of(result)) >= 2
+    states = [one["sqlstate"] for one in attempts_of(result)]
+    assert states[:2] == [state, state]
+    assert set(states[2:]) <= {state, None}  # None: the deadline cut the last attempt
     assert only_outcome(tmp_path / "out") == "failed"
 
 

@@ -145,7 +145,7 @@ def test_psql_counts_the_same(database: Database, tmp_path: Path) -> None:
         (["{label: x, files: true, when: spare}"], "takes a label only"),
         (["{label: x, model: people, kinds: [a]}"], "kinds are values of the column by"),
         (["{label: x, files: true}", "{label: y, model: people}"], "rows of files are counted last"),
-        (["{label: x, model: people, when: spar}"], "'spar' is no boolean parameter.*did you mean spare"),
+        (["{label: x, model: people, when: spar}"], "'spar' is not a boolean parameter.*did you mean spare"),
         (["{label: x, model: peple}"], "no model 'peple'; did you mean people"),
         (["{label: x, model: levels, without: {stag: [a]}}"], "no column 'stag'; did you mean stage"),
         (["{label: x, model: levels, without: [a]}"], "without"),

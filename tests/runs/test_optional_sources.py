@@ -157,7 +157,7 @@ def test_check_takes_an_audience_and_its_parameters(
     code, stdout, _ = invoke("check", "tiny", "--var", "spare=true", *options)
     assert (code, f"wrong table {TABLE}: there is no such table" in stdout) == (1, True)
     code, _, stderr = invoke("check", "--var", "spare=true", *options)
-    assert (code, "name the AUDIENCE" in stderr) == (2, True)
+    assert (code, "audiences check AUDIENCE --var" in stderr) == (2, True)
     code, _, stderr = invoke("check", "tinny", *options)
     assert (code, "did you mean tiny?" in stderr) == (2, True)
     code, _, stderr = invoke("check", "tiny", "--var", "spar=true", *options)
