@@ -8,6 +8,9 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+from collections import Counter
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +23,7 @@ from runner.cli.app import app
 from runner.cli.commands.compare import comparison_text
 from runner.errors import AudienceError, UsageError
 from runner.files.csv import CsvError
-from runner.tools.compare import compare as comparison
+from runner.tools.compare import rows as compared_rows
 from runner.tools.compare.compare import compare, out_of_order
 from tests.support import GOLDEN, RECORDED_MANIFESTS, ROOT, Database, run_layer3
 
@@ -179,18 +182,45 @@ def test_order_is_compared_among_common_users_only(tmp_path: Path) -> None:
     assert (found.is_equal, found.files[0].changed_rows) == (False, 0)
 
 
-@given(st.lists(st.integers(-1, 30), max_size=8))
+@given(st.lists(st.integers(0, 30), max_size=8, unique=True))
 def test_rows_out_of_order_are_the_fewest_that_must_be_moved(positions: list[int]) -> None:
-    kept = list(dict.fromkeys(one for one in positions if one >= 0))
     best = max(
-        sum(1 << n & mask > 0 for n in range(len(kept)))
-        for mask in range(1 << len(kept))
-        if sorted(chosen := [one for n, one in enumerate(kept) if 1 << n & mask]) == chosen
+        sum(1 << n & mask > 0 for n in range(len(positions)))
+        for mask in range(1 << len(positions))
+        if sorted(chosen := [one for n, one in enumerate(positions) if 1 << n & mask]) == chosen
     )
-    given_positions = [
-        one for n, one in enumerate(positions) if one < 0 or positions.index(one) == n
-    ]
-    assert out_of_order(given_positions) == len(kept) - best
+    assert out_of_order(positions) == len(positions) - best
+
+
+ROWS = st.lists(st.tuples(st.sampled_from("xy"), st.sampled_from("123")), max_size=6)
+
+
+@given(ROWS, ROWS)
+def test_each_row_is_common_moved_extra_or_of_a_user_whom_the_other_run_lacks(
+    a: list[tuple[str, str]], b: list[tuple[str, str]]
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        for side, rows in (("a", a), ("b", b)):
+            for label in "xy":
+                users = [[user] for file, user in rows if file == label]
+                write(Path(folder, side, f"{label}_20251128_120000.csv"), users, ["user_id"])
+        found = compare(Path(folder, "a"), Path(folder, "b"))
+    common = Counter(a) & Counter(b)
+    assert {file.label: file.common for file in found.files} == {
+        label: sum(count for (file, _), count in common.items() if file == label) for label in "xy"
+    }
+    both = {user for _, user in a} & {user for _, user in b}
+    left = [Counter(user for _, user in (Counter(one) - common).elements()) for one in (a, b)]
+    moved = {user: min(left[0][user], left[1][user]) for user in both}
+    assert sum(found.moved.values()) == sum(moved.values())
+    extra = [sum(side[user] - moved[user] for user in both) for side in left]
+    assert sum(file.extra_a for file in found.files) == extra[0]
+    assert sum(file.extra_b for file in found.files) == extra[1]
+    assert found.only_a == len({user for _, user in a} - both)
+    assert found.only_b == len({user for _, user in b} - both)
+    for side, repeated in ((a, found.repeated_a), (b, found.repeated_b)):
+        assert repeated == sum(n > 1 for n in Counter(user for _, user in side).values())
+    assert found.is_equal == (sorted(a, key=itemgetter(0)) == sorted(b, key=itemgetter(0)))
 
 
 def test_a_user_in_several_rows_is_reported_and_only_the_rows_too_many_are_different(
@@ -392,9 +422,9 @@ def test_two_engines_files_of_one_second_in_one_folder_are_refused(tmp_path: Pat
 def test_no_room_for_the_temporary_file_is_an_error_and_not_a_traceback(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(comparison, "CACHE_KIB", "1; pragma nonsense(")
+    monkeypatch.setattr(compared_rows, "CACHE_KIB", "1; pragma nonsense(")
     a = write(tmp_path / "a.csv", ENGLISH)
-    with pytest.raises(AudienceError, match=r"cannot be sorted in a temporary file: .*TMPDIR"):
+    with pytest.raises(AudienceError, match=r"cannot be compared in a temporary file: .*TMPDIR"):
         compare(a, a)
 
 
@@ -425,8 +455,8 @@ def test_comparing_loads_no_driver_and_holds_few_rows_at_once(tmp_path: Path) ->
 
 def peak_of(a: Path, b: Path) -> int:
     program = (
-        "import re, sys\nfrom pathlib import Path\nfrom runner.tools.compare import compare as comparison\nfrom runner.tools.compare.compare import compare\n"
-        "comparison.CACHE_KIB = 2048\n"
+        "import re, sys\nfrom pathlib import Path\nfrom runner.tools.compare import rows\nfrom runner.tools.compare.compare import compare\n"
+        "rows.CACHE_KIB = 2048\n"
         "compare(*map(Path, sys.argv[1:]))\n"
         "assert 'psycopg' not in sys.modules\n"
         "print(re.search(r'VmHWM:\\s+(\\d+)', Path('/proc/self/status').read_text())[1])"
