@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
+from statistics import median
 
 from tests.bench.processes import (
     AUDIENCES,
@@ -16,7 +18,7 @@ from tests.bench.processes import (
     scratch,
     taking_turns,
 )
-from tests.bench.report import peak_of, table
+from tests.bench.report import Taken, peak_of, table
 from tests.bench.servers import write_profile
 
 SIZES = (10_000, 100_000, 1_000_000)
@@ -73,9 +75,8 @@ def grow(url: str, runs: int) -> None:
         for rows in SIZES:
             taken = _measure(snapshot, url, rows, runs)
             peaks.append(peak_of(taken["runner"]))
-            print(
-                f"memory: {rows:,} rows in one file, {runs} runs each\n{table(taken, ['psql'])}\n"
-            )
+            print(f"memory: {rows:,} rows in one file, {runs} runs each\n{table(taken, ['psql'])}")
+            print(f"{_streaming_line(taken)}\n")
     print(f"the runner's peaks lie within {max(peaks) - min(peaks):.1f} MB")
 
 
@@ -97,6 +98,25 @@ def _measure(project: Path, url: str, rows: int, runs: int) -> dict[str, list[Me
 def _commands(project: Path, url: str, rows: int) -> Commands:
     where = ["--project-dir", str(project), "--target", "bench", "--var", f"rows={rows}"]
     script = project / f"{rows}.psql"
-    script.write_text(measured([AUDIENCES, "compile", "pushes", *where], ROOT).stdout)
+    compiled = measured([AUDIENCES, "compile", "pushes", *where], ROOT).stdout
+    script.write_text(compiled.replace("\n\\copy ", "\n\\timing on\n\\copy "))
     run = [AUDIENCES, "run", "pushes", *where, "--output-dir", ".", "--json", "-q"]
     return {"runner": run, "psql": psql(url, "-f", str(script))}
+
+
+def _streaming_line(taken: Taken) -> str:
+    """The seconds of writing the file alone, of the runner and of psql's `\\copy`."""
+    runner = median(_file_seconds(run) for run in taken["runner"])
+    by_psql = median(_copy_seconds(run) for run in taken["psql"])
+    return f"writing the file alone: runner {runner:.3f} s, \\copy {by_psql:.3f} s, {runner / by_psql:.2f}"
+
+
+def _file_seconds(run: Measured) -> float:
+    steps = json.loads(run.stdout)["metadata"]["steps"]
+    return sum(step["executionTimeMs"] for step in steps if step["kind"] == "file") / 1000
+
+
+def _copy_seconds(run: Measured) -> float:
+    """The first `\\copy` is that of the production file."""
+    milliseconds, *_ = re.findall(r"^Time: ([\d.]+) ms", run.stdout, re.MULTILINE)
+    return float(milliseconds) / 1000
